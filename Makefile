@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint perf lock schema
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:  ## list these targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sonogrid needs Python 3.11 or later; run: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	pip install --quiet --no-deps -r envs/requirements.lock
+	pip install --quiet --no-deps --no-build-isolation -e .
+	pip check
+	touch $@
+
+demo: $(READY)  ## run the shipped study: a simulated cohort and a small grid
+	snakemake --cores all --rerun-incomplete
+	@echo "The report of the demo (simulated data): $(CURDIR)/results/report.html"
+
+test: $(READY)  ## the whole test suite, offline, no GPU
+	pytest tests/unit tests/property tests/workflow -n 2 --dist worksteal
+	pytest tests/benchmark --benchmark-columns=median,iqr,rounds
+
+lint: $(READY)  ## ruff, snakefmt, snakemake --lint, mypy
+	ruff check
+	ruff format --check
+	snakefmt --check Snakefile rules
+	snakemake --lint
+	mypy
+
+perf: $(READY)  ## measure and print the benchmarks, with a JSON under .benchmarks/
+	pytest tests/benchmark --benchmark-autosave
+
+schema: $(READY)  ## make workflow/schemas/config.schema.json from src/sonogrid/config.py
+	sonogrid schema > workflow/schemas/config.schema.json
+
+lock:  ## make envs/requirements.lock anew from the ranges in pyproject.toml
+	bash envs/lock.sh

@@ -1,0 +1,39 @@
+"""The whole grid backbone x init x modality x fold, from pictures to a report. Run: snakemake --cores all"""
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+# Used with `--software-deployment-method apptainer`; built by: apptainer build envs/sonogrid.sif envs/sonogrid.def
+container: "envs/sonogrid.sif"
+
+
+include: "rules/common.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        CELL_FILES,
+        f"{RESULTS}/report.html",
+
+
+include: "rules/cohort.smk"
+include: "rules/images.smk"
+include: "rules/splits.smk"
+include: "rules/pretrain.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/explain.smk"
+include: "rules/report.smk"

@@ -1,0 +1,41 @@
+# Needs: the source pictures named in the config (or nothing, for a simulated cohort).
+# Makes: cohort/patients.csv and cohort/manifest.csv, and the same for every pre-training corpus.
+
+
+rule cohort:
+    output:
+        patients=f"{RESULTS}/cohort/patients.csv",
+        manifest=f"{RESULTS}/cohort/manifest.csv",
+        ceiling=CEILING,
+    log:
+        f"{LOGS}/cohort.log",
+    benchmark:
+        f"{BENCHMARKS}/cohort.tsv"
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        cohort=lambda wildcards: STUDY.cohort.used().model_dump_json(exclude_none=True),
+        seed=STUDY.seed,
+    shell:
+        r"""
+        sonogrid --log {log} cohort \
+            --cohort {params.cohort:q} \
+            --seed {params.seed} \
+            --workers {threads} \
+            --out "$(dirname {output.manifest:q})"
+        """
+
+
+use rule cohort as corpus_cohort with:
+    output:
+        patients=f"{CORPUS}/patients.csv",
+        manifest=f"{CORPUS}/manifest.csv",
+    log:
+        f"{LOGS}/corpus_cohort/{{init}}.log",
+    benchmark:
+        f"{BENCHMARKS}/corpus_cohort/{{init}}.tsv"
+    params:
+        cohort=lambda wildcards: CORPORA[wildcards.init].corpus.used().model_dump_json(exclude_none=True),
+        seed=STUDY.seed,

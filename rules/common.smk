@@ -1,0 +1,61 @@
+# Needs: config. Makes: the validated study, its grid, and the names that rules share.
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+from sonogrid.config import load_study
+from sonogrid.grid import CELL_FOLDER, CORPUS_FOLDER, PRETRAINED_FOLDER, Grid, cell_folder
+from sonogrid.problems import InputError
+
+try:
+    STUDY = load_study(config)
+except InputError as error:
+    raise WorkflowError(f"The configuration has {len(error.problems)} mistake(s):\n{error}") from None
+
+GRID = Grid.of(STUDY)
+RESULTS = str(STUDY.results)
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+CELLS = f"{RESULTS}/{CELL_FOLDER}"
+PRETRAINED = f"{RESULTS}/{PRETRAINED_FOLDER}"
+CORPUS = f"{RESULTS}/{CORPUS_FOLDER}"
+CEILING = [f"{RESULTS}/cohort/ceiling.json"] if STUDY.cohort.reader == "phantom" else []
+CORPORA = {name: init for name, init in STUDY.inits.items() if init.source == "corpus"}
+SIZES = {backbone: STUDY.images.input_size.get(backbone, STUDY.images.size) for backbone in GRID.backbones}
+WEIGHTS = {
+    (init, backbone): (
+        [f"{PRETRAINED}/weights.safetensors".format(init=init, backbone=backbone)]
+        if init in CORPORA
+        else [str(STUDY.inits[init].files[backbone])] if backbone in STUDY.inits[init].files else []
+    )
+    for init in GRID.inits
+    for backbone in GRID.backbones
+}
+CELL_FILES = [
+    f"{cell_folder(STUDY.results, cell)}/{name}"
+    for cell in GRID.cells()
+    for name in ("model.safetensors", "history.csv", "predictions.csv", "run.json")
+]
+
+PREDICTIONS = [path for path in CELL_FILES if path.endswith("predictions.csv")]
+HAS_EFFECT = STUDY.statistics.pretraining_effect is not None
+TABLES = ["ablation"] + ["pretraining_effect"] * HAS_EFFECT
+FIGURES = {  # stem of the figure: stem of its caption in workflow/report
+    "auc_heatmap": "auc_heatmap",
+    "roc_curves": "roc_curves",
+    "confusion_matrices": "confusion_matrices",
+    "training_curves": "training_curves",
+    "example_images": "example_images",
+} | ({"pretraining_effect": "pretraining_effect_plot"} if HAS_EFFECT else {})
+# JSON stands in `params:` behind a lambda: Snakemake would take a {name} in a plain string for a wildcard.
+STUDY_JSON = STUDY.model_dump_json()
+
+if workflow.is_main_process:
+    print(f"Study {STUDY.study}: {GRID.describe()}", file=sys.stderr)
+
+
+wildcard_constraints:
+    backbone="|".join(GRID.backbones),
+    init="|".join(GRID.inits),
+    modality="bmode|cdfi|elastography",
+    fold=r"\d+",

@@ -1,0 +1,28 @@
+# Needs: every cell's predictions. Makes: metrics.csv, effects.csv and the merged predictions.csv.
+
+
+rule evaluate:
+    input:
+        manifest=f"{RESULTS}/cohort/manifest.csv",
+        patients=f"{RESULTS}/cohort/patients.csv",
+        splits=f"{RESULTS}/splits.csv",
+        predictions=PREDICTIONS,
+    output:
+        metrics=f"{RESULTS}/metrics.csv",
+        effects=f"{RESULTS}/effects.csv",
+        predictions=f"{RESULTS}/predictions.csv",
+    log:
+        f"{LOGS}/evaluate.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate.tsv"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        study=lambda wildcards: STUDY_JSON,
+    shell:
+        r"""
+        sonogrid --log {log} evaluate \
+            --study {params.study:q}
+        """

@@ -1,0 +1,40 @@
+# Needs: the models of every fold of a backbone and init. Makes: its Grad-CAM panel.
+
+
+rule explain:
+    input:
+        manifest=f"{RESULTS}/cohort/manifest.csv",
+        stores=expand(f"{RESULTS}/images/{{modality}}.npy", modality=GRID.modalities),
+        models=expand(
+            f"{CELLS}/{{file}}",
+            modality=GRID.modalities,
+            fold=range(GRID.folds),
+            file=("model.safetensors", "predictions.csv"),
+            allow_missing=True,
+        ),
+    output:
+        png=report(
+            f"{RESULTS}/figures/gradcam_{{backbone}}_{{init}}.png",
+            caption="../workflow/report/gradcam.rst",
+            category="Grad-CAM",
+            labels={"backbone": "{backbone}", "init": "{init}"},
+        ),
+        svg=f"{RESULTS}/figures/gradcam_{{backbone}}_{{init}}.svg",
+        list=f"{RESULTS}/figures/gradcam_{{backbone}}_{{init}}.csv",
+    log:
+        f"{LOGS}/explain/{{backbone}}_{{init}}.log",
+    benchmark:
+        f"{BENCHMARKS}/explain/{{backbone}}_{{init}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        study=lambda wildcards: STUDY_JSON,
+    shell:
+        r"""
+        sonogrid --log {log} explain \
+            --study {params.study:q} \
+            --backbone {wildcards.backbone} \
+            --init {wildcards.init}
+        """

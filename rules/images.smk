@@ -1,0 +1,41 @@
+# Needs: a manifest. Makes: one memory-mapped store of canonical pictures a modality.
+
+
+rule images:
+    input:
+        manifest=f"{RESULTS}/cohort/manifest.csv",
+    output:
+        store=f"{RESULTS}/images/{{modality}}.npy",
+        index=f"{RESULTS}/images/{{modality}}.csv",
+    log:
+        f"{LOGS}/images/{{modality}}.log",
+    benchmark:
+        f"{BENCHMARKS}/images/{{modality}}.tsv"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        size=STUDY.images.size,
+    shell:
+        r"""
+        sonogrid --log {log} images \
+            --manifest {input.manifest:q} \
+            --modality {wildcards.modality} \
+            --size {params.size} \
+            --workers {threads} \
+            --store {output.store:q} \
+            --index {output.index:q}
+        """
+
+
+use rule images as corpus_images with:
+    input:
+        manifest=f"{CORPUS}/manifest.csv",
+    output:
+        store=f"{CORPUS}/images/{{modality}}.npy",
+        index=f"{CORPUS}/images/{{modality}}.csv",
+    log:
+        f"{LOGS}/corpus_images/{{init}}/{{modality}}.log",
+    benchmark:
+        f"{BENCHMARKS}/corpus_images/{{init}}/{{modality}}.tsv"

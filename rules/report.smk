@@ -1,0 +1,86 @@
+# Needs: metrics.csv, effects.csv, the merged predictions and the Grad-CAM panels. Makes: tables, figures, report.html.
+
+
+rule tables:
+    input:
+        metrics=f"{RESULTS}/metrics.csv",
+        effects=f"{RESULTS}/effects.csv",
+    output:
+        [
+            report(f"{RESULTS}/tables/{table}.html", caption=f"../workflow/report/{table}.rst", category="Tables")
+            for table in TABLES
+        ],
+        expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=TABLES, kind=("csv", "md", "tex")),
+    log:
+        f"{LOGS}/tables.log",
+    benchmark:
+        f"{BENCHMARKS}/tables.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        study=lambda wildcards: STUDY_JSON,
+    shell:
+        r"""
+        sonogrid --log {log} tables \
+            --study {params.study:q}
+        """
+
+
+rule figures:
+    input:
+        patients=f"{RESULTS}/cohort/patients.csv",
+        metrics=f"{RESULTS}/metrics.csv",
+        effects=f"{RESULTS}/effects.csv",
+        predictions=f"{RESULTS}/predictions.csv",
+        stores=expand(f"{RESULTS}/images/{{modality}}.npy", modality=GRID.modalities),
+        cells=CELL_FILES,
+    output:
+        [
+            report(f"{RESULTS}/figures/{figure}.png", caption=f"../workflow/report/{caption}.rst", category="Figures")
+            for figure, caption in FIGURES.items()
+        ],
+        expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
+    log:
+        f"{LOGS}/figures.log",
+    benchmark:
+        f"{BENCHMARKS}/figures.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        study=lambda wildcards: STUDY_JSON,
+    shell:
+        r"""
+        sonogrid --log {log} figures \
+            --study {params.study:q}
+        """
+
+
+rule report:
+    input:
+        CEILING,
+        metrics=f"{RESULTS}/metrics.csv",
+        effects=f"{RESULTS}/effects.csv",
+        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
+        panels=expand(f"{RESULTS}/figures/gradcam_{{backbone}}_{{init}}.png", backbone=GRID.backbones, init=GRID.inits),
+        tables=expand(f"{RESULTS}/tables/{{table}}.html", table=TABLES),
+    output:
+        report(f"{RESULTS}/report.html", caption="../workflow/report/report.rst", category="Report"),
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        study=lambda wildcards: STUDY_JSON,
+    shell:
+        r"""
+        sonogrid --log {log} report \
+            --study {params.study:q}
+        """

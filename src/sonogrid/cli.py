@@ -1,0 +1,188 @@
+"""The command line: one subcommand a stage. Parse, read, call, write."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import TextIO
+
+import sonogrid
+from sonogrid import stages
+from sonogrid.problems import InputError
+
+EPILOG = """\
+examples:
+  sonogrid check --config config.yaml studies/busbra.yaml
+  sonogrid train --backbone resnet18 --init scratch --modality bmode --fold 0 ... --out results/cells/...
+
+Snakemake calls these commands; `snakemake -n -p` prints each with all its flags.
+Exit codes: 0 done, 1 a failure of the program, 2 a mistake in the input, 130 interrupted.
+"""
+
+
+class Tee:
+    """Writes to a log and to the stream that was there before: for what must be seen in both places."""
+
+    def __init__(self, *streams: TextIO) -> None:
+        self.streams = streams
+
+    def write(self, text: str) -> None:
+        """Write the text to every stream."""
+        for stream in self.streams:
+            stream.write(text)
+            stream.flush()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        prog="sonogrid",
+        description="The whole grid backbone x init x modality x fold on multimodal ultrasound, stage by stage.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"sonogrid {sonogrid.__version__}")
+    root.add_argument("--log", type=Path, help="write progress to this file; failures are shown as well")
+    commands = root.add_subparsers(title="stages, in running order", metavar="STAGE", required=True)
+
+    def stage(run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        name = run.__name__.replace("_", "-")
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command.set_defaults(run=run)
+        return command
+
+    check = stage(stages.check, "check a configuration and print its grid")
+    check.add_argument("--config", type=Path, nargs="+", required=True, help="later files override earlier ones")
+
+    stage(stages.schema, "print the JSON schema of config.yaml")
+
+    cohort = stage(stages.cohort, "read or simulate patients and pictures into one manifest")
+    cohort.add_argument("--cohort", required=True, help="the `cohort` section of the config as JSON")
+    _seed(cohort)
+    _workers(cohort)
+    _out(cohort, "folder for patients.csv and manifest.csv")
+
+    images = stage(stages.images, "build the memory-mapped store of one modality")
+    images.add_argument("--manifest", type=Path, required=True)
+    images.add_argument("--modality", required=True)
+    images.add_argument("--size", type=int, required=True, help="side of the square canvas in pixels")
+    _workers(images)
+    images.add_argument("--store", type=Path, required=True, help="array to write (.npy)")
+    images.add_argument("--index", type=Path, required=True, help="index to write (.csv)")
+
+    splits = stage(stages.splits, "divide patients into folds and parts")
+    splits.add_argument("--patients", type=Path, required=True)
+    splits.add_argument("--manifest", type=Path, required=True)
+    splits.add_argument("--splits", required=True, help="the `splits` section of the config as JSON")
+    _seed(splits)
+    _out(splits, "splits.csv to write")
+
+    pretrain = stage(stages.pretrain, "train one backbone on a corpus")
+    _identity(pretrain)
+    pretrain.add_argument("--modalities", nargs="+", required=True, help="modalities of the corpus, one a store")
+    pretrain.add_argument("--stores", type=Path, nargs="+", required=True)
+    pretrain.add_argument("--indexes", type=Path, nargs="+", required=True)
+    pretrain.add_argument("--inner-fraction", type=float, required=True, help="share of patients for epoch choice")
+    _fitting(pretrain)
+
+    train = stage(stages.train, "train and predict one cell of the grid")
+    _identity(train)
+    train.add_argument("--modality", required=True)
+    train.add_argument("--fold", type=int, required=True, help="from 0")
+    train.add_argument("--splits", type=Path, required=True)
+    train.add_argument("--store", type=Path, required=True)
+    train.add_argument("--index", type=Path, required=True)
+    train.add_argument("--init-source", choices=("random", "corpus", "timm"), required=True)
+    train.add_argument("--weights", type=Path, nargs="?", help="first weights: of a corpus, or a local timm file")
+    _fitting(train)
+
+    evaluate = stage(stages.evaluate, "score every cell from its predictions")
+    evaluate.add_argument("--study", required=True, help="the whole configuration as JSON")
+
+    explain = stage(stages.explain, "draw the Grad-CAM panel of one backbone and init")
+    explain.add_argument("--study", required=True, help="the whole configuration as JSON")
+    explain.add_argument("--backbone", required=True)
+    explain.add_argument("--init", required=True)
+
+    tables = stage(stages.tables, "write the tables as CSV, Markdown, LaTeX and HTML")
+    figures = stage(stages.figures, "draw the figures as PNG and SVG")
+    report = stage(stages.report, "write the self-contained report.html")
+    for command in (tables, figures, report):
+        command.add_argument("--study", required=True, help="the whole configuration as JSON")
+    return root
+
+
+def _seed(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seed", type=int, required=True, help="the study's seed")
+
+
+def _workers(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--workers", type=int, default=1, help="parallel workers (default 1)")
+
+
+def _out(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("--out", type=Path, required=True, help=text)
+
+
+def _identity(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--backbone", required=True, help="a timm name")
+    command.add_argument("--init", required=True, help="name of the initialisation")
+    command.add_argument("--classes", nargs="+", required=True, help="class names, in the order of the logits")
+    command.add_argument("--patients", type=Path, required=True)
+
+
+def _fitting(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--training", required=True, help="the `training` section of the config as JSON")
+    command.add_argument("--input-size", type=int, required=True, help="side in pixels at which the model sees")
+    _seed(command)
+    command.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    _out(command, "folder for the model and its records")
+
+
+@contextmanager
+def _logged(log: Path | None) -> Iterator[TextIO]:
+    """Send progress to the log, if there is one; gives the stream on which a failure is told."""
+    if log is None:
+        yield sys.stderr
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    terminal = sys.stderr
+    with log.open("w", encoding="utf-8") as file, redirect_stderr(file):
+        yield Tee(file, terminal)  # type: ignore[misc]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage; returns the exit code."""
+    options = parser().parse_args(arguments)
+    with _logged(options.log) as failures:
+        try:
+            options.run(options)
+        except InputError as error:
+            print(error, file=failures)
+            return 2
+        except json.JSONDecodeError as error:
+            print(f"A JSON argument or file cannot be read: {error}. Correct it.", file=failures)
+            return 2
+        except OSError as error:
+            if error.filename is None:
+                traceback.print_exc(file=failures)
+                return 1
+            reason = error.strerror or type(error).__name__
+            print(f"{error.filename}: {reason}. Check that it exists, is writable and has space.", file=failures)
+            return 2
+        except KeyboardInterrupt:
+            print("Interrupted; nothing half-written was left.", file=failures)
+            return 130
+        except Exception:  # noqa: BLE001 - the last place that can put a traceback into the log
+            traceback.print_exc(file=failures)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

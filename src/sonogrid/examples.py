@@ -1,0 +1,81 @@
+"""Images of a store with their labels and patients, as the models take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sonogrid.images.store import Store
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images with their labels and patients, row by row.
+
+    `images` n x 3 x H x W uint8; `labels` n int64 in [0, classes); the rest n text.
+    """
+
+    images: Tensor
+    labels: NDArray[np.int64]
+    image_ids: NDArray[np.object_]
+    patients: NDArray[np.object_]
+    modalities: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def examples_of(
+    store: Store, modality: str, labels: pd.Series[str], classes: Sequence[str], input_size: int
+) -> Examples:
+    """The images of a store whose patients are in `labels` (patient_id -> class name), at `input_size` pixels."""
+    index = store.index[store.index["patient_id"].isin(labels.index)]
+    images = torch.from_numpy(store.pixels[index["row"].to_numpy()]).permute(0, 3, 1, 2)
+    names = index["patient_id"].map(labels)
+    return Examples(
+        images=resized(images, input_size),
+        labels=np.array([classes.index(name) for name in names], dtype=np.int64),
+        image_ids=index["image_id"].to_numpy(object),
+        patients=index["patient_id"].to_numpy(object),
+        modalities=np.full(len(index), modality, dtype=object),
+    )
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Several sets of examples as one."""
+    return Examples(
+        images=torch.cat([part.images for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        image_ids=np.concatenate([part.image_ids for part in parts]),
+        patients=np.concatenate([part.patients for part in parts]),
+        modalities=np.concatenate([part.modalities for part in parts]),
+    )
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """uint8 images n x 3 x S x S at another side, antialiased; unchanged where the side is the same."""
+    if images.shape[-1] == size:
+        return images.contiguous()
+    parts = [
+        interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True).round().clamp(0, 255)
+        for part in images.split(64)
+    ]
+    return torch.cat([part.to(torch.uint8) for part in parts])
+
+
+def balanced_weights(labels: NDArray[np.int64], patients: NDArray[np.object_]) -> NDArray[np.float32]:
+    """Weight an image so that every class counts the same and, within it, every patient; the mean is 1."""
+    weights = np.zeros(len(labels))
+    present = np.unique(labels)
+    for label in present:
+        rows = np.flatnonzero(labels == label)
+        _, inverse, counts = np.unique(patients[rows].astype(str), return_inverse=True, return_counts=True)
+        weights[rows] = len(labels) / (len(present) * len(counts) * counts[inverse])
+    return weights.astype(np.float32)

@@ -1,0 +1,1 @@
+"""From source picture to canonical tensor."""

@@ -1,0 +1,34 @@
+"""Model and images to a table of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from sonogrid.examples import Examples
+from sonogrid.grid import Cell
+from sonogrid.models import logits_of
+
+
+def predictions_of(model: nn.Module, examples: Examples, cell: Cell, part: str, classes: Sequence[str]) -> pd.DataFrame:
+    """One row an image: identity of the cell, part, image, patient, label, logits and probabilities."""
+    logits = logits_of(model, examples.images).astype(np.float64)
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    return pd.DataFrame(
+        {
+            "backbone": cell.backbone,
+            "init": cell.init,
+            "modality": cell.modality,
+            "fold": cell.fold,
+            "part": part,
+            "image_id": examples.image_ids,
+            "patient_id": examples.patients,
+            "label": [classes[number] for number in examples.labels],
+            **{f"logit_{name}": logits[:, k] for k, name in enumerate(classes)},
+            **{f"p_{name}": probabilities[:, k] for k, name in enumerate(classes)},
+        }
+    )

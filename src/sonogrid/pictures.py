@@ -1,0 +1,158 @@
+"""Picture files decoded safely: one array form, and one clear Problem for a file that cannot be used.
+
+How each kind of pixel becomes 8-bit RGB: grey and 1-bit are repeated in three channels; 16-bit grey is scaled
+linearly from 0..65535 to 0..255; a palette is looked up; transparent pixels are laid over black; CMYK and
+YCbCr are converted. 32-bit pixels have no stated range and are refused. The EXIF orientation is applied.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from sonogrid.files import sha256
+from sonogrid.problems import InputError, Problem
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""Suffixes of files that are read as pictures, whatever their case."""
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+MAX_PIXELS = 50_000_000
+"""Larger pictures are refused before they are decoded: no ultrasound export comes near 50 megapixels."""
+
+Picture = npt.NDArray[np.uint8]
+"""H x W x 3, RGB."""
+Mask = npt.NDArray[np.bool_]
+"""H x W, True inside the lesion."""
+
+_COPY_AGAIN = "Copy the file again from its source, or take it out of the data"
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+# What Pillow's decoders raise for damaged bytes; there is no common base class below Exception.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a picture file is: size in pixels after orientation, and the SHA-256 of its bytes."""
+
+    width: int
+    height: int
+    sha256: str
+
+
+def open_picture(path: Path) -> Picture:
+    """Decode a whole picture file to uint8 RGB, H x W x 3.
+
+    Raises InputError with one Problem that names the file if it is missing, empty, not a picture of a known
+    format (FORMATS), damaged or cut short, of several frames, above MAX_PIXELS, or of 32-bit pixels.
+    """
+    if not path.is_file():
+        raise _refusal(path, "there is no such file", "Correct the path, or take the row or file out of the data")
+    if path.stat().st_size == 0:
+        raise _refusal(path, "is empty (0 bytes)", _COPY_AGAIN)
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise _too_large(path, f"{image.width} x {image.height} pixels")
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1:
+                raise _refusal(path, f"holds {frames} frames", "Save the frame to be used as a picture of its own")
+            if image.mode in ("I", "F"):
+                raise _refusal(
+                    path,
+                    "has 32-bit pixels, whose range is not known",
+                    "Save it as an 8-bit or 16-bit picture",
+                )
+            image.load()
+            # Copied: the array must not share memory with a decoder that is about to be closed.
+            return np.array(_to_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
+    except UnidentifiedImageError as error:
+        known = ", ".join(FORMATS)
+        raise _refusal(
+            path, f"is not a picture ({known})", "Replace it by a picture, or take it out of the data"
+        ) from error
+    except _BOMB as error:
+        raise _too_large(path, "too many pixels") from error
+    except _DAMAGE as error:
+        raise _refusal(path, f"is damaged or cut short ({error})", _COPY_AGAIN) from error
+
+
+def open_mask(path: Path) -> Mask:
+    """Decode a lesion mask to H x W booleans: True where any channel is above 0. Raises as open_picture."""
+    inside: Mask = np.greater(open_picture(path).max(axis=2), 0)
+    return inside
+
+
+def inspect(path: Path) -> Inspection | Problem:
+    """Decode a picture wholly and say what it is, or say what is wrong with it."""
+    try:
+        height, width = open_picture(path).shape[:2]
+    except InputError as error:
+        return error.problems[0]
+    return Inspection(width, height, sha256(path))
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """Apply `function` in `workers` threads and yield results in the order of `items`.
+
+    At most four items a worker are under way, so memory is bounded. Threads suffice: Pillow, hashing and
+    NumPy release the interpreter lock while they work.
+    """
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 4 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.uint32)
+        # Rounded division by 257, which maps 65535 to 255 exactly.
+        image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        colour = image.convert("RGBA")
+        black = Image.new("RGBA", colour.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, colour)
+    return image.convert("RGB")
+
+
+def _refusal(path: Path, what: str, remedy: str) -> InputError:
+    return InputError([Problem(str(path), what, remedy)])
+
+
+def _too_large(path: Path, how: str) -> InputError:
+    limit = f"{MAX_PIXELS // 1_000_000} megapixels"
+    return _refusal(path, f"is too large ({how}; the limit is {limit})", "Reduce it, or take it out of the data")

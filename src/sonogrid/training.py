@@ -1,0 +1,139 @@
+"""Fit one model. Knows nothing of grids, folds or paths; the held-out patients cannot reach it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from sonogrid.augment import augment, gain_mask
+from sonogrid.config import Training
+from sonogrid.console import Advance, silent
+from sonogrid.examples import Examples, balanced_weights
+from sonogrid.models import has_bfloat16, logits_of, normalise
+
+
+@dataclass
+class Fit:
+    """What happened in `fit`: one row an epoch, and the epoch (from 1) whose weights the model now has."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    chosen_epoch: int = 0
+
+
+def learning_rate_at(step: int, warmup_steps: int, total_steps: int, peak: float) -> float:
+    """Linear warm-up, then half a cosine down to 0 (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    passed = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, passed)))
+
+
+def balanced_log_loss(logits: NDArray[np.float32], examples: Examples) -> float:
+    """Mean -log p(true class) over images, every class and every patient within it counting the same."""
+    losses = cross_entropy(torch.from_numpy(logits), torch.from_numpy(examples.labels), reduction="none")
+    return float(np.average(losses.numpy(), weights=balanced_weights(examples.labels, examples.patients)))
+
+
+class Fitting:
+    """The moving parts of one fit: model, optimiser, data on the device, random numbers."""
+
+    def __init__(self, model: nn.Module, train: Examples, recipe: Training, seed: int, device: torch.device) -> None:
+        self.recipe, self.device = recipe, device
+        # Channels last: the layout in which CPUs and tensor cores convolve fastest (docs/benchmarks.md).
+        self.model = model.to(device).to(memory_format=torch.channels_last)
+        self.images = train.images.to(device)
+        self.labels = torch.from_numpy(train.labels).to(device)
+        self.weights = torch.from_numpy(balanced_weights(train.labels, train.patients)).to(device)
+        self.may_gain = gain_mask(train.modalities.tolist())
+        self.generator = torch.Generator().manual_seed(seed)
+        self.optimiser = torch.optim.AdamW(_decay_groups(model, recipe.weight_decay), foreach=True)
+        self.batch_size = min(recipe.batch_size, len(train))
+        # A last, smaller batch is left out: batch normalisation is unstable on a few images.
+        self.steps_per_epoch = len(train) // self.batch_size
+        self.mixed = recipe.mixed_precision and has_bfloat16(device)
+        self.step = 0
+
+    def run_epoch(self) -> float:
+        """One pass over the training images in a new order; returns the mean training loss."""
+        self.model.train()
+        order = torch.randperm(len(self.images), generator=self.generator)
+        batches = order[: self.steps_per_epoch * self.batch_size].split(self.batch_size)
+        losses = [self.run_step(rows) for rows in batches]
+        return float(torch.stack(losses).mean())
+
+    def run_step(self, rows: Tensor) -> Tensor:
+        """One optimiser step on the images at `rows`; returns the loss, detached."""
+        recipe, chosen = self.recipe, rows.to(self.device)
+        self.set_learning_rate()
+        inputs = augment(self.images[chosen], self.may_gain[rows], recipe.augment, self.generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            logits = self.model(normalise(inputs, self.model).contiguous(memory_format=torch.channels_last))
+        losses = cross_entropy(
+            logits.float(), self.labels[chosen], reduction="none", label_smoothing=recipe.label_smoothing
+        )
+        loss = (losses * self.weights[chosen]).mean()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.step += 1
+        return loss.detach()
+
+    def set_learning_rate(self) -> None:
+        """Move every parameter group to the rate of this step."""
+        recipe, steps = self.recipe, self.steps_per_epoch
+        rate = learning_rate_at(self.step, recipe.warmup_epochs * steps, recipe.epochs * steps, recipe.learning_rate)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+
+def fit(
+    model: nn.Module,
+    train: Examples,
+    inner: Examples,
+    recipe: Training,
+    seed: int,
+    device: torch.device,
+    advance: Advance = silent,
+) -> Fit:
+    """Fit `model` in place on `train`; `inner` chooses the epoch. Same seed and machine, same weights.
+
+    AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) with warm-up and cosine, class- and patient-balanced
+    cross-entropy, augmentation that is legal for each image's modality. Ends with the weights of the epoch of the
+    lowest inner loss.
+    Raises FloatingPointError if no epoch had a finite inner loss.
+    """
+    fitting = Fitting(model, train, recipe, seed, device)
+    result, best, best_weights = Fit(), math.inf, model.state_dict()
+    for epoch in range(1, recipe.epochs + 1):
+        started = time.perf_counter()
+        train_loss = fitting.run_epoch()
+        inner_loss = balanced_log_loss(logits_of(model, inner.images), inner)
+        if inner_loss < best:
+            best, result.chosen_epoch = inner_loss, epoch
+            best_weights = copy.deepcopy(model.state_dict())
+        seconds = time.perf_counter() - started
+        result.history.append({"epoch": epoch, "train_loss": train_loss, "inner_loss": inner_loss, "seconds": seconds})
+        advance(f"inner log loss {inner_loss:.3f}")
+        if epoch - result.chosen_epoch >= recipe.patience:
+            break
+    if result.chosen_epoch == 0:
+        raise FloatingPointError("the inner loss was never finite; lower training.learning_rate")
+    model.load_state_dict(best_weights)
+    return result
+
+
+def _decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weight decay on matrices and kernels only: biases and norms have no scale to shrink (timm's rule too)."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]

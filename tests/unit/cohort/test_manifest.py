@@ -1,0 +1,159 @@
+"""The manifest: its files survive a round trip, and a cohort that breaks a law is refused with all of it."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sonogrid.cohort import READERS, Reader, read_cohort
+from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check, load, save
+from sonogrid.config import CohortConfig, PhantomSource
+from sonogrid.problems import InputError
+
+CLASSES, MODALITIES = ("benign", "malignant"), ("bmode", "cdfi")
+
+
+def cohort() -> Cohort:
+    patients = pd.DataFrame(
+        {
+            "patient_id": ["007", "7", "NA", "nan"],
+            "label": ["benign", "malignant", "benign", "malignant"],
+            "hospital": ["unknown", "null", "a, b", 'say "x"'],
+            "simulated": [False] * 4,
+            "stage": ["", "01", "NA", "2"],
+        }
+    )
+    rows = [
+        {
+            "image_id": f"{patient}/{modality}",
+            "patient_id": patient,
+            "modality": modality,
+            "path": f"data ü/{patient} {modality}.png",
+            "sha256": f"{number:064x}",
+            "width": 100 + number,
+            "height": 80,
+            "mask_path": "",
+            "device": "",
+            "simulated": False,
+        }
+        for number, (patient, modality) in enumerate(
+            (patient, modality) for patient in patients["patient_id"] for modality in MODALITIES
+        )
+    ]
+    images = pd.DataFrame(rows, columns=list(IMAGE_COLUMNS))
+    for side, value in zip(("scan_x0", "scan_y0", "scan_x1", "scan_y1"), (3, 4, 90, 70), strict=True):
+        images[side] = pd.array([value] + [pd.NA] * 7, dtype="Int64")
+    images["mm_per_pixel"] = [0.1 + 0.2] + [float("nan")] * 7
+    return Cohort(patients, images)
+
+
+def message(of: Cohort) -> str:
+    with pytest.raises(InputError) as caught:
+        check(of, CLASSES, MODALITIES)
+    return str(caught.value)
+
+
+def test_ids_that_look_like_numbers_or_nothing_survive_a_round_trip(tmp_path: Path) -> None:
+    saved = cohort()
+    save(saved, tmp_path)
+    loaded = load(tmp_path)
+    pd.testing.assert_frame_equal(loaded.patients, saved.patients)
+    pd.testing.assert_frame_equal(loaded.images, saved.images)
+    assert loaded.ceiling is None
+    assert loaded.images["mm_per_pixel"][0] == 0.1 + 0.2
+
+
+def test_files_are_as_described(tmp_path: Path) -> None:
+    save(Cohort(cohort().patients[::-1], cohort().images[::-1], {"bmode": {"cohort_auc": 0.9}}), tmp_path)
+    lines = (tmp_path / "manifest.csv").read_bytes().decode().split("\n")
+    assert lines[0] == ",".join(IMAGE_COLUMNS) and lines[-1] == ""
+    assert lines[1] == f"007/bmode,007,bmode,data ü/007 bmode.png,{0:064x},100,80,,3,4,90,70,0.30000000000000004,,False"
+    assert lines[2] == f"007/cdfi,007,cdfi,data ü/007 cdfi.png,{1:064x},101,80,,,,,,,,False"
+    assert (
+        (tmp_path / "patients.csv")
+        .read_text()
+        .startswith("patient_id,label,hospital,simulated,stage\n007,benign,unknown,False,\n7,malignant,null,False,01\n")
+    )
+    assert load(tmp_path).ceiling == {"bmode": {"cohort_auc": 0.9}}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["ceiling.json", "manifest.csv", "patients.csv"]
+
+
+def test_a_lawful_cohort_passes() -> None:
+    check(cohort(), CLASSES, MODALITIES)
+
+
+def test_a_patient_with_two_labels_is_named_with_its_files() -> None:
+    broken = cohort()
+    second = broken.patients.iloc[[0]].assign(label="malignant")
+    said = message(Cohort(pd.concat([broken.patients, second]), broken.images))
+    assert "patient '007' (files data ü/007 bmode.png, data ü/007 cdfi.png)" in said
+    assert "has 2 entries, with labels benign, malignant. Give every patient one label" in said
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    broken = cohort()
+    broken.patients.loc[1, "label"] = "cancer"
+    broken.images.loc[2, "image_id"] = "007/bmode"
+    broken.images.loc[4, "sha256"] = broken.images.loc[0, "sha256"]
+    broken.images.loc[5, "modality"] = "mri"
+    broken.images.loc[7, "patient_id"] = "lost"
+    said = message(broken)
+    assert "label 'cancer' of patient 7: is not in the config. Allowed here: benign, malignant" in said
+    assert "image_id '007/bmode': names data ü/007 bmode.png, data ü/7 bmode.png" in said
+    assert "data ü/007 bmode.png (patient '007'), data ü/NA bmode.png (patient 'NA'): are the same file" in said
+    assert "modality 'mri' of patient NA: is not in the config. Allowed here: bmode, cdfi" in said
+    assert "patient 'lost': has images but no entry" in said
+
+
+def test_the_same_file_twice_for_one_patient_is_allowed() -> None:
+    one = cohort()
+    one.images.loc[1, "sha256"] = one.images.loc[0, "sha256"]
+    check(one, CLASSES, MODALITIES)
+
+
+def test_classes_and_modalities_without_images_are_named() -> None:
+    one = cohort()
+    with pytest.raises(InputError) as caught:
+        check(one, (*CLASSES, "normal"), (*MODALITIES, "elastography"))
+    assert [problem.where for problem in caught.value.problems] == ["class 'normal'", "modality 'elastography'"]
+    keep = ~((one.images["modality"] == "cdfi") & one.images["patient_id"].isin(["007", "NA"]))
+    assert "class 'benign' of modality 'cdfi': has no image" in message(Cohort(one.patients, one.images[keep]))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("patients.csv", "label", "lable", r"patients\.csv: lacks the columns label"),
+        ("manifest.csv", "sha256", "sha", r"manifest\.csv: lacks the columns sha256"),
+        ("manifest.csv", ",100,80,", ",wide,80,", "has a damaged table"),
+        ("manifest.csv", ",False", ",maybe", "neither True nor False but maybe"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path: Path, file: str, old: str, new: str, said: str) -> None:
+    save(cohort(), tmp_path)
+    (tmp_path / file).write_text((tmp_path / file).read_text().replace(old, new))
+    with pytest.raises(InputError, match=said) as caught:
+        load(tmp_path)
+    assert "sonogrid cohort" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"patients\.csv: there is no such file"):
+        load(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file where the folder should be")
+    with pytest.raises((OSError, InputError), match="results"):
+        save(cohort(), tmp_path / "results" / "cohort")
+
+
+def test_what_any_reader_returns_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lawful = cohort()
+    broken = Cohort(lawful.patients, lawful.images[lawful.images["modality"] == "bmode"])
+    monkeypatch.setitem(READERS, "phantom", Reader(lambda *_: broken, lambda _: 4))
+    config = CohortConfig(
+        classes=CLASSES, modalities=MODALITIES, reader="phantom", phantom=PhantomSource.model_validate({})
+    )
+    with pytest.raises(InputError, match="modality 'cdfi': has no image"):
+        read_cohort(config, 0, tmp_path)
