@@ -6,12 +6,12 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sonogrid.backbones import check_backbone
-from sonogrid.problems import Problem, Problems
+from sonogrid.problems import InputError, Problem, Problems
 
 SHIPPED = "see the commented config.yaml that ships with sonogrid"
 
@@ -42,6 +42,9 @@ class Section(BaseModel):
     """A closed section: a key that is not described here is a mistake, not an extension."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 class PhantomSource(Section):
@@ -241,6 +244,14 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     problems.raise_if_any()
     assert study is not None
     return study
+
+
+def parse_section(section: type[AnySection], text: str) -> AnySection:
+    """Turn the JSON of one section, as rules pass it on the command line, into its object; raises InputError."""
+    try:
+        return section.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError([_as_problem(detail) for detail in error.errors(include_url=False)]) from None
 
 
 def json_schema() -> dict[str, Any]:

@@ -46,17 +46,19 @@ def progress(description: str, total: int) -> Iterator[Advance]:
             yield advance_bar
         return
 
-    done, started, last = 0, time.monotonic(), time.monotonic()
+    done, started, told = 0, time.monotonic(), time.monotonic()
+
+    def tell(note: str) -> None:
+        passed = time.monotonic() - started
+        line = f"{description}: {done}/{total} after {passed:.0f} s {note}"
+        print(line.rstrip(), file=sys.stderr, flush=True)
 
     def advance_lines(note: str = "", steps: int = 1) -> None:
-        nonlocal done, last
+        nonlocal done, told
         done += steps
-        if done >= total or time.monotonic() - last >= PLAIN_SECONDS:
-            last = time.monotonic()
-            print(
-                f"{description}: {done}/{total} after {last - started:.0f} s {note}".rstrip(),
-                file=sys.stderr,
-                flush=True,
-            )
+        if time.monotonic() - told >= PLAIN_SECONDS:
+            told = time.monotonic()
+            tell(note)
 
     yield advance_lines
+    tell("done")

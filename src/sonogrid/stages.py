@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pydantic import BaseModel
 
-from sonogrid.config import CohortConfig, Splits, Study, Training, json_schema, load_study
+from sonogrid.config import CohortConfig, Splits, Study, Training, json_schema, load_study, parse_section
 from sonogrid.console import progress
 from sonogrid.files import whole_file, write_csv, write_json
 from sonogrid.grid import Cell, Grid, cell_folder, derive_seed
@@ -52,7 +52,7 @@ def cohort(options: Namespace) -> None:
     from sonogrid.cohort import READERS, read_cohort
     from sonogrid.cohort.manifest import save
 
-    config = CohortConfig.model_validate_json(options.cohort)
+    config = parse_section(CohortConfig, options.cohort)
     seed = derive_seed(options.seed, "cohort")
     with progress(f"cohort ({config.reader})", READERS[config.reader].steps(config)) as advance:
         found = read_cohort(config, seed, options.out, options.workers, advance)
@@ -75,8 +75,8 @@ def splits(options: Namespace) -> None:
     from sonogrid.cohort.manifest import load
     from sonogrid.splits import make_splits
 
+    config = parse_section(Splits, options.splits)
     found = load(options.manifest.parent)
-    config = Splits.model_validate_json(options.splits)
     table = make_splits(found.patients, found.images, config, derive_seed(options.seed, "splits"))
     write_csv(table, options.out)
 
@@ -94,7 +94,7 @@ def pretrain(options: Namespace) -> None:
     started = time.perf_counter()
     torch.set_num_threads(options.threads)
     seed = derive_seed(options.seed, "pretrain", options.init, options.backbone)
-    recipe = Training.model_validate_json(options.training)
+    recipe = parse_section(Training, options.training)
     labels = labels_of(options.patients)
     parts = divide(labels, options.inner_fraction, derive_seed(options.seed, "pretrain", options.init))
     stores = [open_store(npy, csv) for npy, csv in zip(options.stores, options.indexes, strict=True)]
@@ -129,7 +129,7 @@ def train(options: Namespace) -> None:
     torch.set_num_threads(options.threads)
     cell = Cell(options.backbone, options.init, options.modality, options.fold)
     seed = cell.seed(options.seed)
-    recipe = Training.model_validate_json(options.training)
+    recipe = parse_section(Training, options.training)
     labels, split = labels_of(options.patients), load_splits(options.splits)
     store = open_store(options.store, options.index)
 
@@ -204,7 +204,7 @@ def evaluate(options: Namespace) -> None:
     from sonogrid.evaluate import collect, effects, measure
     from sonogrid.splits import load_splits
 
-    study = Study.model_validate_json(options.study)
+    study = parse_section(Study, options.study)
     out = study.results
     found, grid = load(out / "cohort"), Grid.of(study)
     files = [cell_folder(out, cell) / "predictions.csv" for cell in grid.cells()]
@@ -220,7 +220,7 @@ def tables(options: Namespace) -> None:
     """Write the tables in four formats."""
     from sonogrid.tables import ablation_table, pretraining_effect_table, write_table
 
-    study = Study.model_validate_json(options.study)
+    study = parse_section(Study, options.study)
     out = study.results
     write_table(ablation_table(read_measurements(out / "metrics.csv"), study), out / "tables")
     if study.statistics.pretraining_effect is not None:
@@ -234,7 +234,7 @@ def figures(options: Namespace) -> None:
     from sonogrid.report import chosen_epochs, gather_history, gather_runs
     from sonogrid.tables import is_simulated
 
-    study = Study.model_validate_json(options.study)
+    study = parse_section(Study, options.study)
     out = study.results
     grid, metrics = Grid.of(study), read_measurements(out / "metrics.csv")
     simulated = is_simulated(metrics)
@@ -261,7 +261,7 @@ def explain(options: Namespace) -> None:
     from sonogrid.figures import save
     from sonogrid.panels import make_panels
 
-    study = Study.model_validate_json(options.study)
+    study = parse_section(Study, options.study)
     count = len(study.cohort.classes) * len(study.explain.quantiles) * len(study.grid.modalities)
     with progress(f"explain {options.backbone} {options.init}", count) as advance:
         panels, listed, simulated = make_panels(study, options.backbone, options.init, advance)
@@ -274,7 +274,7 @@ def report(options: Namespace) -> None:
     """Write the self-contained report."""
     from sonogrid.report import gather_results, write_report
 
-    study = Study.model_validate_json(options.study)
+    study = parse_section(Study, options.study)
     write_report(study, gather_results(study), study.results / "report.html")
 
 

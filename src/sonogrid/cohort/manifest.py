@@ -85,7 +85,7 @@ def assemble(sources: Sequence[Source], problems: Problems, key: str, workers: i
         problems.found.extend(faults)
         if found is not None:
             rows.append(_image_row(source, found))
-        advance(source.image_id)
+        advance()
     images = pd.DataFrame(rows, columns=list(IMAGE_COLUMNS)).sort_values("image_id", ignore_index=True)
     problems.found.extend(_contradictions(sources, key))
     problems.found.extend(_double_ids(sources))

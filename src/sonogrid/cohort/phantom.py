@@ -61,11 +61,9 @@ def make_phantom(
     patients = draw_patients(spec, wanted, seed)
     rows: list[dict[str, Any]] = []
     with _mapper(workers) as mapper:
-        for patient, images in zip(
-            patients, mapper(partial(_make_pictures, organ, seed, folder), patients), strict=True
-        ):
+        for images in mapper(partial(_make_pictures, organ, seed, folder), patients):
             rows.extend(images)
-            advance(patient.patient_id)
+            advance()
     table = pd.DataFrame([_patient_row(organ, patient) for patient in patients])
     manifest = pd.DataFrame(rows).sort_values("image_id", ignore_index=True)
     corners = ["scan_x0", "scan_y0", "scan_x1", "scan_y1"]

@@ -1,0 +1,105 @@
+"""The command line: help, exit codes, and where messages go."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sonogrid import cli, stages
+from sonogrid.cli import main
+
+
+def test_help_lists_every_stage_in_running_order(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    order = [text.index(f"\n    {stage} ") for stage in ("cohort", "images", "splits", "pretrain", "train", "evaluate")]
+    assert order == sorted(order)
+    assert "Exit codes" in text
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_every_stage_has_a_description(capsys):
+    for stage in ("check", "schema", "cohort", "train", "tables", "figures", "explain", "report"):
+        with pytest.raises(SystemExit):
+            main([stage, "--help"])
+        assert "usage: sonogrid" in capsys.readouterr().out
+
+
+def test_schema_is_printed(capsys):
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "Study"
+
+
+def test_check_merges_files_as_snakemake_does(tmp_path, capsys):
+    (tmp_path / "more.yaml").write_text("splits: {folds: 4}\nstudy: more\n", encoding="utf-8")
+    assert main(["check", "--config", "config.yaml", str(tmp_path / "more.yaml")]) == 0
+    assert capsys.readouterr().out == ("Study more: 2 backbones x 2 inits x 3 modalities x 4 folds = 48 cells\n")
+
+
+def test_an_input_mistake_exits_with_2_and_stands_in_the_log_and_on_the_terminal(tmp_path, capsys):
+    (tmp_path / "more.yaml").write_text("splits: {folds: 1}\n", encoding="utf-8")
+    log = tmp_path / "logs" / "check.log"
+    assert main(["--log", str(log), "check", "--config", "config.yaml", str(tmp_path / "more.yaml")]) == 2
+    assert "config key splits.folds" in capsys.readouterr().err
+    assert "config key splits.folds" in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "Invalid JSON"),
+        ("[]", "object"),
+        ('{"folds": "many"}', "folds: value 'many'"),
+        ('{"flods": 3}', "flods: is not known"),
+    ],
+)
+def test_a_bad_json_section_exits_with_2_and_names_the_mistake(text, told, tmp_path, capsys):
+    (tmp_path / "patients.csv").write_text("patient_id,label,hospital,simulated\n", encoding="utf-8")
+    arguments = ["--patients", "x", "--manifest", "x", "--seed", "1", "--out", str(tmp_path / "splits.csv")]
+    assert main(["splits", "--splits", text, *arguments]) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "splits.csv").exists()
+
+
+def test_a_missing_file_exits_with_2_and_names_it(tmp_path, capsys):
+    missing = tmp_path / "none.yaml"
+    assert main(["check", "--config", str(missing)]) == 2
+    assert str(missing) in capsys.readouterr().err
+
+
+def test_a_failure_of_the_program_exits_with_1_and_leaves_a_traceback_in_the_log(tmp_path, capsys, monkeypatch):
+    def schema(_):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(stages, "schema", schema)
+    log = tmp_path / "s.log"
+    assert cli.main(["--log", str(log), "schema"]) == 1
+    assert "RuntimeError: a defect" in log.read_text(encoding="utf-8")
+    assert "RuntimeError: a defect" in capsys.readouterr().err
+
+
+def test_an_interrupt_exits_with_130(monkeypatch, capsys):
+    def schema(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "schema", schema)
+    assert main(["schema"]) == 130
+    assert "Interrupted" in capsys.readouterr().err
+
+
+def test_a_full_disk_names_the_file_and_a_remedy(monkeypatch, capsys):
+    def schema(_):
+        raise OSError(28, "No space left on device", "results/metrics.csv")
+
+    monkeypatch.setattr(stages, "schema", schema)
+    assert main(["schema"]) == 2
+    assert capsys.readouterr().err.startswith("results/metrics.csv: No space left on device")
+
+
+def test_help_needs_neither_torch_nor_timm():
+    code = "import sys, sonogrid.cli; sonogrid.cli.parser(); print({'torch', 'timm', 'matplotlib'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"

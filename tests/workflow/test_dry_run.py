@@ -1,0 +1,139 @@
+"""How many jobs a study needs follows from its axes, and a dry run says so before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from workspace import REPOSITORY, Workspace, merged_config
+
+from sonogrid.config import Study, load_study
+
+BACKBONES = ["test_resnet", "test_vit", "test_convnext"]
+PHANTOM = {"classes": ["benign", "malignant"], "reader": "phantom", "phantom": {"organ": "thyroid"}}
+CORPUS = {"source": "corpus", "corpus": PHANTOM | {"modalities": ["bmode", "cdfi"]}}
+RECIPE = {"epochs": 1, "patience": 1, "batch_size": 8, "learning_rate": 1.0e-3}
+SECOND_CORPUS = CORPUS | {"training": RECIPE}
+TIMM = {"source": "timm"}
+
+# backbones, inits, modalities, folds
+AXES = [
+    (1, ["scratch"], ["bmode"], 2),
+    (2, ["scratch", "pretrained"], ["bmode", "elastography"], 2),
+    (3, ["pretrained", "second", "published"], ["cdfi", "bmode", "elastography"], 5),
+]
+
+
+def changed(backbones: int, inits: list[str], modalities: list[str], folds: int) -> dict[str, Any]:
+    """The changes of the smallest study that give it these axes."""
+    return {
+        "cohort": {"modalities": ["bmode", "cdfi", "elastography"]},
+        "inits": {"second": SECOND_CORPUS, "published": TIMM},
+        "grid": {"backbones": BACKBONES[:backbones], "inits": inits, "modalities": modalities},
+        "splits": {"folds": folds},
+        "statistics": {"pretraining_effect": None},
+    }
+
+
+def expected_jobs(study: Study) -> dict[str, int]:
+    """Jobs of a first run by rule, from the axes alone."""
+    axes = study.grid
+    corpora = [init.corpus for init in map(study.inits.get, axes.inits) if init and init.source == "corpus"]
+    counts = {
+        "cohort": 1,
+        "splits": 1,
+        "images": len(axes.modalities),
+        "corpus_cohort": len(corpora),
+        "corpus_images": sum(len(corpus.modalities) for corpus in corpora if corpus),
+        "pretrain": len(axes.backbones) * len(corpora),
+        "train": len(axes.backbones) * len(axes.inits) * len(axes.modalities) * study.splits.folds,
+        "explain": len(axes.backbones) * len(axes.inits),
+        **dict.fromkeys(("evaluate", "tables", "figures", "report"), 1),
+    }
+    return {rule: count for rule, count in counts.items() if count}
+
+
+def assert_says_the_grid_first(said: str, cells: int) -> None:
+    """The number of cells stands before the list of jobs."""
+    line = next(line for line in said.splitlines() if line.startswith("Study "))
+    assert line.endswith(f" = {cells} cells")
+    assert said.index(line) < said.index("Job stats:")
+
+
+@pytest.mark.parametrize("axes", AXES, ids=lambda axes: f"{axes[0]}x{len(axes[1])}x{len(axes[2])}x{axes[3]}")
+def test_job_counts_follow_from_the_axes(workspace: Workspace, axes: tuple[int, list[str], list[str], int]) -> None:
+    changes = changed(*axes)
+    run = workspace.dry_run(changes=changes)
+    assert run.jobs == expected_jobs(load_study(merged_config(changes)))
+    backbones, inits, modalities, folds = axes
+    assert_says_the_grid_first(run.text, backbones * len(inits) * len(modalities) * folds)
+    assert not workspace.results.exists()
+
+
+# Cells by the axes that each study states: backbones x inits x modalities x folds.
+STUDIES = {"busbra": 2 * 2 * 1 * 5, "busi": 1 * 2 * 1 * 5, "paper": 4 * 2 * 3 * 5}
+
+
+def study_file(name: str) -> Path:
+    """A study that ships with the repository."""
+    return REPOSITORY / "studies" / f"{name}.yaml"
+
+
+def with_study(workspace: Workspace, name: str) -> list[str]:
+    """The dry-run command of a shipped study."""
+    command = workspace.command("-n")
+    return [*command[: command.index("--configfile")], "--configfile", str(study_file(name))]
+
+
+def paths_named_by(node: Any) -> list[Path]:
+    """The folders (key `root`) and files (key `file`) that a config asks for."""
+    if not isinstance(node, dict):
+        return []
+    own = [Path(node[key]) for key in ("root", "file") if isinstance(node.get(key), str)]
+    return own + [path for value in node.values() for path in paths_named_by(value)]
+
+
+def test_every_shipped_study_is_tested() -> None:
+    assert {path.stem for path in (REPOSITORY / "studies").glob("*.yaml")} == set(STUDIES)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_shipped_study_plans_its_grid(workspace: Workspace, name: str) -> None:
+    """Planning needs no picture: the folders and tables that the study names are there, but empty."""
+    raw = yaml.safe_load(study_file(name).read_text(encoding="utf-8"))
+    named = paths_named_by(raw)
+    assert named
+    for path in named:
+        folder = workspace.folder / path
+        if path.suffix:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.touch()
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+    run = workspace.run(with_study(workspace, name))
+    assert run.code == 0, run.shown_in_full()
+    assert run.jobs["train"] == STUDIES[name]
+    assert_says_the_grid_first(run.text, STUDIES[name])
+
+
+def test_study_without_its_data_says_which_folders_are_missing(workspace: Workspace) -> None:
+    run = workspace.run(with_study(workspace, "paper"))
+    assert run.code != 0
+    assert "The configuration has 2 mistake(s)" in run.text
+    assert "config key cohort.folders.root: there is no folder data/lymphnode." in run.text
+    assert "config key inits.pretrained.corpus.folders.root: there is no folder data/busi." in run.text
+    assert "Traceback" not in run.text
+    assert not workspace.results.exists()
+
+
+@pytest.mark.parametrize("name", ["busbra", "busi"])
+def test_study_finds_the_shared_data(workspace: Workspace, name: str) -> None:
+    data = REPOSITORY.parent / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip(f"there is no {data}: the public pictures are not part of the repository")
+    (workspace.folder / "data").symlink_to(data)
+    run = workspace.run(with_study(workspace, name))
+    assert run.code == 0, run.shown_in_full()
+    assert run.jobs["train"] == STUDIES[name]
