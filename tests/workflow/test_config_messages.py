@@ -56,7 +56,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
 def check(raw: Mapping[str, Any], folder: Path) -> int:
     """`sonogrid check` on a whole config."""
     file = folder / "study.yaml"
-    file.write_text(yaml.safe_dump(dict(raw)), encoding="utf-8")
+    file.write_text(yaml.safe_dump(dict(raw), sort_keys=False), encoding="utf-8")
     return cli.main(["check", "--config", str(file)])
 
 
