@@ -201,7 +201,8 @@ def write_model(model: nn.Module, stem: str, result: Fit, record: dict[str, Any]
 def evaluate(options: Namespace) -> None:
     """Score every cell and write metrics.csv, effects.csv and the merged predictions.csv."""
     from sonogrid.cohort.manifest import load
-    from sonogrid.evaluate import collect, effects, measure
+    from sonogrid.collect import collect
+    from sonogrid.evaluate import effects, measure
     from sonogrid.splits import load_splits
 
     study = parse_section(Study, options.study)
@@ -209,10 +210,9 @@ def evaluate(options: Namespace) -> None:
     found, grid = load(out / "cohort"), Grid.of(study)
     files = [cell_folder(out, cell) / "predictions.csv" for cell in grid.cells()]
     predictions = collect(files, grid, load_splits(out / "splits.csv"), found.patients, found.images)
-    seed = derive_seed(study.seed, "bootstrap")
     classes, settings = study.cohort.classes, study.statistics
-    write_csv(measure(predictions, found.patients, classes, settings, seed), out / "metrics.csv")
-    write_csv(effects(predictions, found.patients, classes, settings, seed), out / "effects.csv")
+    write_csv(measure(predictions, found.patients, classes, settings, study.seed), out / "metrics.csv")
+    write_csv(effects(predictions, found.patients, classes, settings, study.seed), out / "effects.csv")
     write_csv(predictions, out / "predictions.csv")
 
 

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from sonogrid.collect import collect
 from sonogrid.config import Statistics
-from sonogrid.evaluate import EFFECT_COLUMNS, METRIC_COLUMNS, collect, effects, measure
+from sonogrid.evaluate import EFFECT_COLUMNS, METRIC_COLUMNS, effects, measure
 from sonogrid.files import write_csv
 from sonogrid.grid import Grid
 from sonogrid.metrics import AUCS, PLAIN, pool_patients
