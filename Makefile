@@ -24,8 +24,8 @@ demo: $(READY)  ## run the shipped study: a simulated cohort and a small grid
 	@echo "The report of the demo (simulated data): $(CURDIR)/results/report.html"
 
 test: $(READY)  ## the whole test suite, offline, no GPU
-	pytest tests/unit tests/property tests/workflow -n 2 --dist worksteal
-	pytest tests/benchmark --benchmark-columns=median,iqr,rounds
+	OMP_NUM_THREADS=1 pytest tests/unit tests/property tests/workflow -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 pytest tests/benchmark --benchmark-columns=median,iqr,rounds
 
 lint: $(READY)  ## ruff, snakefmt, snakemake --lint, mypy
 	ruff check

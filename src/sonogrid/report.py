@@ -17,10 +17,10 @@ from PIL import Image
 
 from sonogrid.config import Study
 from sonogrid.files import read_json, write_text
+from sonogrid.formats import Table, render, to_html
 from sonogrid.grid import CELL_FOLDER, PRETRAINED_FOLDER, Grid, cell_folder
 from sonogrid.problems import Problems
 from sonogrid.tables import (
-    Table,
     ablation_table,
     is_simulated,
     metric_name,
@@ -28,8 +28,6 @@ from sonogrid.tables import (
     plain,
     pretraining_effect_table,
     primary_rows,
-    render,
-    to_html,
     value_with_interval,
 )
 

@@ -218,7 +218,8 @@ def evaluate(options: Namespace) -> None:
 
 def tables(options: Namespace) -> None:
     """Write the tables in four formats."""
-    from sonogrid.tables import ablation_table, pretraining_effect_table, write_table
+    from sonogrid.formats import write_table
+    from sonogrid.tables import ablation_table, pretraining_effect_table
 
     study = parse_section(Study, options.study)
     out = study.results

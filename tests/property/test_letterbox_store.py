@@ -16,14 +16,12 @@ from sonogrid.images.geometry import letterbox, letterbox_mask, placement
 from sonogrid.images.store import build, canonical, open_store
 from sonogrid.pictures import Picture
 
-SETTINGS = settings(max_examples=80, deadline=None, derandomize=True)
 SIDES = st.integers(1, 70)
 PICTURES = st.tuples(SIDES, SIDES).flatmap(
     lambda shape: arrays(np.uint8, (*shape, 3), elements=st.integers(0, 255), fill=st.sampled_from((0, 9, 130)))
 )
 
 
-@SETTINGS
 @given(PICTURES)
 def test_scan_area_is_inside_and_not_empty(picture: Picture) -> None:
     box = scan_area(picture)
@@ -32,7 +30,6 @@ def test_scan_area_is_inside_and_not_empty(picture: Picture) -> None:
     assert crop(picture, box).size == box.area * 3
 
 
-@SETTINGS
 @given(st.integers(60, 160), st.integers(60, 160), st.integers(0, 60), st.integers(0, 60), st.integers(0, 99))
 def test_speckle_on_black_is_found_wherever_it_lies(width: int, height: int, x: int, y: int, seed: int) -> None:
     screen = np.zeros((240, 240, 3), dtype=np.uint8)
@@ -40,7 +37,6 @@ def test_speckle_on_black_is_found_wherever_it_lies(width: int, height: int, x: 
     assert np.abs(np.subtract(scan_area(screen), Box(x, y, x + width, y + height))).max() <= 2
 
 
-@SETTINGS
 @given(SIDES, SIDES, st.integers(1, 90))
 def test_aspect_ratio_is_kept_to_a_pixel_and_the_picture_is_centred(width: int, height: int, size: int) -> None:
     place, wide, high = placement(width, height, size)
@@ -50,7 +46,6 @@ def test_aspect_ratio_is_kept_to_a_pixel_and_the_picture_is_centred(width: int, 
         assert before == free // 2
 
 
-@SETTINGS
 @given(PICTURES, st.integers(1, 90))
 def test_letterbox_is_idempotent_and_stays_in_the_range_of_the_picture(picture: Picture, size: int) -> None:
     canvas, place = letterbox(picture, size)
@@ -62,7 +57,6 @@ def test_letterbox_is_idempotent_and_stays_in_the_range_of_the_picture(picture: 
     assert int(canvas.sum()) == int(inside.sum())
 
 
-@SETTINGS
 @given(PICTURES, st.integers(1, 90))
 def test_letterbox_commutes_with_mirroring_of_pictures_that_fill_the_canvas(picture: Picture, size: int) -> None:
     mirrored, _ = letterbox(picture[:, ::-1], size)
@@ -72,14 +66,12 @@ def test_letterbox_commutes_with_mirroring_of_pictures_that_fill_the_canvas(pict
         assert np.abs(mirrored[:, ::-1].astype(int) - canvas.astype(int)).max() <= 1
 
 
-@SETTINGS
 @given(SIDES, SIDES, st.integers(1, 90))
 def test_a_full_mask_covers_exactly_the_picture(width: int, height: int, size: int) -> None:
     canvas, _ = letterbox(np.full((height, width, 3), 255, dtype=np.uint8), size)
     assert np.array_equal(letterbox_mask(np.ones((height, width), dtype=bool), size), canvas[..., 0] == 255)
 
 
-@SETTINGS
 @given(SIDES, SIDES, st.integers(1, 90), st.floats(0, 1), st.floats(0, 1))
 def test_points_come_back_from_the_canvas(width: int, height: int, size: int, across: float, down: float) -> None:
     place, _, _ = placement(width, height, size)
@@ -87,7 +79,7 @@ def test_points_come_back_from_the_canvas(width: int, height: int, size: int, ac
     assert np.allclose(place.to_picture(*place.to_canvas(*point)), point)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(st.lists(PICTURES, min_size=1, max_size=5), st.integers(4, 40), st.integers(1, 3))
 def test_the_store_holds_the_canonical_form_of_every_picture(pictures: list[Picture], size: int, workers: int) -> None:
     with tempfile.TemporaryDirectory() as name:

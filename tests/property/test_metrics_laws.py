@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -20,7 +20,6 @@ from sonogrid.metrics import (
     score_images,
 )
 
-laws = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 CLASSES = ("benign", "lymphoma", "metastatic", "reactive")
 
 Scored = tuple[np.ndarray, np.ndarray]
@@ -78,13 +77,11 @@ def agree(first: Scored, second: Scored, metrics: Mapping[str, Metric] = METRICS
         assert metric(*first) == pytest.approx(metric(*second), abs=error, rel=0, nan_ok=True), name
 
 
-@laws
 @given(table=predictions(most_images=1))
 def test_one_image_a_patient_gives_the_image_metric_exactly(table: pd.DataFrame) -> None:
     agree(scored(table), scored(table, level="image"), error=0.0)
 
 
-@laws
 @given(table=predictions(), times=st.integers(2, 5), how=st.sampled_from(["log", "mean"]))
 def test_duplicating_every_image_changes_nothing(table: pd.DataFrame, times: int, how: str) -> None:
     often = pd.concat([table.assign(image_id=table["image_id"] + f"-{k}") for k in range(times)])
@@ -92,14 +89,12 @@ def test_duplicating_every_image_changes_nothing(table: pd.DataFrame, times: int
     agree(scored(often, level="image"), scored(table, level="image"))
 
 
-@laws
 @given(table=predictions(), how=st.sampled_from(["log", "mean"]), seed=seeds)
 def test_order_of_images_changes_nothing(table: pd.DataFrame, how: str, seed: int) -> None:
     shuffled = table.iloc[np.random.default_rng(seed).permutation(len(table))]
     agree(scored(shuffled, how), scored(table, how), error=0.0)
 
 
-@laws
 @given(table=predictions(), seed=seeds)
 def test_order_of_scored_rows_changes_nothing(table: pd.DataFrame, seed: int) -> None:
     y, p = scored(table)
@@ -107,7 +102,6 @@ def test_order_of_scored_rows_changes_nothing(table: pd.DataFrame, seed: int) ->
     agree((y[order], p[order]), (y, p))
 
 
-@laws
 @given(table=predictions(), seed=seeds)
 def test_order_of_classes_changes_nothing(table: pd.DataFrame, seed: int) -> None:
     y, p = scored(table)
@@ -118,7 +112,6 @@ def test_order_of_classes_changes_nothing(table: pd.DataFrame, seed: int) -> Non
     agree((place[y], permuted), (y, p), over_classes)
 
 
-@laws
 @given(table=predictions())
 def test_every_metric_stays_in_its_range(table: pd.DataFrame) -> None:
     y, p = scored(table)
@@ -127,7 +120,6 @@ def test_every_metric_stays_in_its_range(table: pd.DataFrame) -> None:
         assert 0.0 <= metric(y, p) <= highest.get(name, 1.0), name
 
 
-@laws
 @given(table=predictions(n_classes=2))
 def test_two_classes_make_every_auc_the_plain_auc(table: pd.DataFrame) -> None:
     y, p = scored(table)
@@ -138,7 +130,6 @@ def test_two_classes_make_every_auc_the_plain_auc(table: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     "increase", [lambda x: 2 * x + 1, np.arcsinh, lambda x: x**3 / 40 + x], ids=["affine", "arcsinh", "cubic"]
 )
-@laws
 @given(table=predictions(n_classes=2, most_images=1))
 def test_increasing_transform_of_a_binary_score_changes_no_auc(
     increase: Callable[[np.ndarray], np.ndarray], table: pd.DataFrame
@@ -149,14 +140,12 @@ def test_increasing_transform_of_a_binary_score_changes_no_auc(
     agree(scored(after), scored(before), RANK, error=0.0)
 
 
-@laws
 @given(table=predictions(equal_sizes=True))
 def test_equal_class_sizes_make_one_vs_one_equal_one_vs_rest(table: pd.DataFrame) -> None:
     y, p = scored(table)
     assert RANK["roc_auc_ovo"](y, p) == pytest.approx(RANK["roc_auc_ovr"](y, p), abs=1e-12)
 
 
-@laws
 @given(table=predictions(), choice=st.integers(0, len(CLASSES) - 1))
 def test_absent_class_leaves_the_value_undefined(table: pd.DataFrame, choice: int) -> None:
     y, p = scored(table)

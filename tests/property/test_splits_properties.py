@@ -1,13 +1,12 @@
 """Laws of the splits, for any cohort that can be split."""
 
 import pandas as pd
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sonogrid.config import Splits
 from sonogrid.splits import make_splits
 
-SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 IDS = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=6)
 
 
@@ -24,7 +23,6 @@ def cohorts(draw: st.DrawFn) -> tuple[pd.DataFrame, pd.DataFrame, Splits]:
     return patients, images, Splits(folds=k, inner_fraction=draw(st.sampled_from((0.1, 0.2, 0.4))))
 
 
-@SETTINGS
 @given(cohorts(), st.integers(0, 2**32 - 1))
 def test_folds_are_a_partition_by_patient(cohort: tuple[pd.DataFrame, pd.DataFrame, Splits], seed: int) -> None:
     patients, images, config = cohort
@@ -39,7 +37,6 @@ def test_folds_are_a_partition_by_patient(cohort: tuple[pd.DataFrame, pd.DataFra
     assert len(present) == 3 * config.folds and (present == patients["label"].nunique()).all()
 
 
-@SETTINGS
 @given(cohorts(), st.integers(0, 2**32 - 1))
 def test_sizes_classes_and_hospitals_are_balanced_within_one(
     cohort: tuple[pd.DataFrame, pd.DataFrame, Splits], seed: int
@@ -57,7 +54,6 @@ def test_sizes_classes_and_hospitals_are_balanced_within_one(
     assert ((inner - config.inner_fraction * whole).abs() <= 1).all()
 
 
-@SETTINGS
 @given(cohorts(), st.randoms(use_true_random=False))
 def test_row_order_images_and_other_modalities_do_not_move_a_patient(
     cohort: tuple[pd.DataFrame, pd.DataFrame, Splits], random: object
@@ -70,7 +66,6 @@ def test_row_order_images_and_other_modalities_do_not_move_a_patient(
     pd.testing.assert_frame_equal(make_splits(patients.iloc[order], more.iloc[::-1], config, 7), expected)
 
 
-@SETTINGS
 @given(cohorts(), st.integers(0, 2**32 - 1))
 def test_folds_do_not_depend_on_the_inner_fraction(
     cohort: tuple[pd.DataFrame, pd.DataFrame, Splits], seed: int

@@ -12,6 +12,7 @@ from dummy_study import BINARY, make_study, write_cells, write_results
 from markupsafe import escape
 
 from sonogrid.config import Study
+from sonogrid.formats import to_html
 from sonogrid.grid import Grid, cell_folder
 from sonogrid.problems import InputError
 from sonogrid.report import (
@@ -23,7 +24,7 @@ from sonogrid.report import (
     gather_runs,
     write_report,
 )
-from sonogrid.tables import ablation_table, pretraining_effect_table, to_html
+from sonogrid.tables import ablation_table, pretraining_effect_table
 
 AXES = BINARY | {"modalities": ("bmode", "cdfi")}
 SIMULATED_WORDS = "Simulated data."

@@ -11,22 +11,10 @@ import pandas as pd
 import pytest
 from dummy_study import BINARY, DEMO, make_effects, make_metrics, make_predictions, make_study
 
+from sonogrid.formats import Entry, Table, escape_latex, escape_markdown, to_html, to_latex, to_markdown, write_table
 from sonogrid.metrics import pool_patients
 from sonogrid.problems import InputError
-from sonogrid.tables import (
-    Entry,
-    Table,
-    ablation_table,
-    escape_latex,
-    escape_markdown,
-    p_value,
-    pretraining_effect_table,
-    signed,
-    to_html,
-    to_latex,
-    to_markdown,
-    write_table,
-)
+from sonogrid.tables import ablation_table, p_value, pretraining_effect_table, signed
 
 STUDY = make_study(DEMO)
 METRICS = make_metrics(pool_patients(make_predictions(STUDY), STUDY.cohort.classes), STUDY)
