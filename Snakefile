@@ -26,6 +26,10 @@ rule all:
     default_target: True
     input:
         CELL_FILES,
+        [f"{RESULTS}/{name}.csv" for name in ("metrics", "effects", "predictions")],
+        TABLE_FILES,
+        FIGURE_FILES,
+        PANEL_FILES,
         f"{RESULTS}/report.html",
 
 

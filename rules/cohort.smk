@@ -3,6 +3,8 @@
 
 
 rule cohort:
+    input:
+        tables=SOURCES,
     output:
         patients=f"{RESULTS}/cohort/patients.csv",
         manifest=f"{RESULTS}/cohort/manifest.csv",
@@ -16,12 +18,14 @@ rule cohort:
         mem_mb=4000,
         runtime=60,
     params:
+        identity="--name study",
         cohort=lambda wildcards: STUDY.cohort.used().model_dump_json(exclude_none=True),
         seed=STUDY.seed,
     shell:
         r"""
-        sonogrid --log {log} cohort \
+        sonogrid --log {log:q} cohort \
             --cohort {params.cohort:q} \
+            {params.identity} \
             --seed {params.seed} \
             --workers {threads} \
             --out "$(dirname {output.manifest:q})"
@@ -29,6 +33,9 @@ rule cohort:
 
 
 use rule cohort as corpus_cohort with:
+    input:
+        apart=f"{RESULTS}/cohort/manifest.csv",
+        tables=lambda wildcards: CORPUS_SOURCES[wildcards.init],
     output:
         patients=f"{CORPUS}/patients.csv",
         manifest=f"{CORPUS}/manifest.csv",
@@ -37,5 +44,6 @@ use rule cohort as corpus_cohort with:
     benchmark:
         f"{BENCHMARKS}/corpus_cohort/{{init}}.tsv"
     params:
+        identity=lambda wildcards, input: f"--name {wildcards.init} --apart {shlex.quote(input.apart)}",
         cohort=lambda wildcards: CORPORA[wildcards.init].corpus.used().model_dump_json(exclude_none=True),
         seed=STUDY.seed,

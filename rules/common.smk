@@ -1,9 +1,12 @@
 # Needs: config. Makes: the validated study, its grid, and the names that rules share.
+import re
+import shlex
 import sys
 
 from snakemake.exceptions import WorkflowError
 
-from sonogrid.config import load_study
+from sonogrid.config import Explain
+from sonogrid.config_checks import load_study
 from sonogrid.grid import CELL_FOLDER, CORPUS_FOLDER, PRETRAINED_FOLDER, Grid, cell_folder
 from sonogrid.problems import InputError
 
@@ -26,7 +29,11 @@ WEIGHTS = {
     (init, backbone): (
         [f"{PRETRAINED}/weights.safetensors".format(init=init, backbone=backbone)]
         if init in CORPORA
-        else [str(STUDY.inits[init].files[backbone])] if backbone in STUDY.inits[init].files else []
+        else (
+            [str(STUDY.inits[init].files[backbone])]
+            if STUDY.inits[init].source == "timm" and backbone in STUDY.inits[init].files
+            else []
+        )
     )
     for init in GRID.inits
     for backbone in GRID.backbones
@@ -47,15 +54,27 @@ FIGURES = {  # stem of the figure: stem of its caption in workflow/report
     "training_curves": "training_curves",
     "example_images": "example_images",
 } | ({"pretraining_effect": "pretraining_effect_plot"} if HAS_EFFECT else {})
+FIGURE_FILES = [f"{RESULTS}/figures/{figure}.{kind}" for figure in FIGURES for kind in ("png", "svg")]
+PANEL_FILES = [
+    f"{RESULTS}/figures/gradcam_{backbone}_{init}.{kind}"
+    for backbone in GRID.backbones
+    for init in GRID.inits
+    for kind in ("png", "svg", "csv")
+]
+TABLE_FILES = [f"{RESULTS}/tables/{table}.{kind}" for table in TABLES for kind in ("csv", "md", "tex", "html")]
+STORES = [f"{RESULTS}/images/{modality}.{kind}" for modality in GRID.modalities for kind in ("npy", "csv")]
+SOURCES = STUDY.cohort.source_files
+CORPUS_SOURCES = {name: init.corpus.source_files for name, init in CORPORA.items()}
+OFFICIAL = [str(STUDY.splits.official.file)] if STUDY.splits.official else []
 # JSON stands in `params:` behind a lambda: Snakemake would take a {name} in a plain string for a wildcard.
-STUDY_JSON = STUDY.model_dump_json()
+SCORED = STUDY.for_scores()
 
 if workflow.is_main_process:
     print(f"Study {STUDY.study}: {GRID.describe()}", file=sys.stderr)
 
 
 wildcard_constraints:
-    backbone="|".join(GRID.backbones),
-    init="|".join(GRID.inits),
+    backbone="|".join(map(re.escape, GRID.backbones)),
+    init="|".join(map(re.escape, GRID.inits)),
     modality="bmode|cdfi|elastography",
     fold=r"\d+",

@@ -20,9 +20,9 @@ rule evaluate:
         mem_mb=8000,
         runtime=60,
     params:
-        study=lambda wildcards: STUDY_JSON,
+        study=lambda wildcards: SCORED.model_copy(update={"explain": Explain()}).model_dump_json(),
     shell:
         r"""
-        sonogrid --log {log} evaluate \
+        sonogrid --log {log:q} evaluate \
             --study {params.study:q}
         """

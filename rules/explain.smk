@@ -4,7 +4,8 @@
 rule explain:
     input:
         manifest=f"{RESULTS}/cohort/manifest.csv",
-        stores=expand(f"{RESULTS}/images/{{modality}}.npy", modality=GRID.modalities),
+        patients=f"{RESULTS}/cohort/patients.csv",
+        stores=STORES,
         models=expand(
             f"{CELLS}/{{file}}",
             modality=GRID.modalities,
@@ -27,14 +28,15 @@ rule explain:
         f"{BENCHMARKS}/explain/{{backbone}}_{{init}}.tsv"
     threads: 1
     resources:
+        gpu=1,
         mem_mb=6000,
         runtime=60,
     params:
-        study=lambda wildcards: STUDY_JSON,
+        study=lambda wildcards: STUDY.for_panel(wildcards.backbone, wildcards.init).model_dump_json(),
     shell:
         r"""
-        sonogrid --log {log} explain \
+        sonogrid --log {log:q} explain \
             --study {params.study:q} \
-            --backbone {wildcards.backbone} \
-            --init {wildcards.init}
+            --backbone {wildcards.backbone:q} \
+            --init {wildcards.init:q}
         """

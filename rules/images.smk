@@ -4,6 +4,7 @@
 rule images:
     input:
         manifest=f"{RESULTS}/cohort/manifest.csv",
+        patients=f"{RESULTS}/cohort/patients.csv",
     output:
         store=f"{RESULTS}/images/{{modality}}.npy",
         index=f"{RESULTS}/images/{{modality}}.csv",
@@ -19,9 +20,9 @@ rule images:
         size=STUDY.images.size,
     shell:
         r"""
-        sonogrid --log {log} images \
+        sonogrid --log {log:q} images \
             --manifest {input.manifest:q} \
-            --modality {wildcards.modality} \
+            --modality {wildcards.modality:q} \
             --size {params.size} \
             --workers {threads} \
             --store {output.store:q} \
@@ -32,6 +33,7 @@ rule images:
 use rule images as corpus_images with:
     input:
         manifest=f"{CORPUS}/manifest.csv",
+        patients=f"{CORPUS}/patients.csv",
     output:
         store=f"{CORPUS}/images/{{modality}}.npy",
         index=f"{CORPUS}/images/{{modality}}.csv",

@@ -24,6 +24,7 @@ rule pretrain:
         f"{BENCHMARKS}/pretrain/{{init}}/{{backbone}}.tsv"
     threads: 1
     resources:
+        gpu=1,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 480 * attempt,
     params:
@@ -35,11 +36,11 @@ rule pretrain:
         seed=STUDY.seed,
     shell:
         r"""
-        sonogrid --log {log} pretrain \
-            --backbone {wildcards.backbone} \
-            --init {wildcards.init} \
+        sonogrid --log {log:q} pretrain \
+            --backbone {wildcards.backbone:q} \
+            --init {wildcards.init:q} \
             --classes {params.classes:q} \
-            --modalities {params.modalities} \
+            --modalities {params.modalities:q} \
             --patients {input.patients:q} \
             --stores {input.stores:q} \
             --indexes {input.indexes:q} \

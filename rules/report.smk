@@ -20,10 +20,10 @@ rule tables:
         mem_mb=2000,
         runtime=10,
     params:
-        study=lambda wildcards: STUDY_JSON,
+        study=lambda wildcards: SCORED.model_dump_json(),
     shell:
         r"""
-        sonogrid --log {log} tables \
+        sonogrid --log {log:q} tables \
             --study {params.study:q}
         """
 
@@ -34,7 +34,7 @@ rule figures:
         metrics=f"{RESULTS}/metrics.csv",
         effects=f"{RESULTS}/effects.csv",
         predictions=f"{RESULTS}/predictions.csv",
-        stores=expand(f"{RESULTS}/images/{{modality}}.npy", modality=GRID.modalities),
+        stores=STORES,
         cells=CELL_FILES,
     output:
         [
@@ -51,10 +51,10 @@ rule figures:
         mem_mb=4000,
         runtime=30,
     params:
-        study=lambda wildcards: STUDY_JSON,
+        study=lambda wildcards: SCORED.model_dump_json(),
     shell:
         r"""
-        sonogrid --log {log} figures \
+        sonogrid --log {log:q} figures \
             --study {params.study:q}
         """
 
@@ -64,9 +64,9 @@ rule report:
         CEILING,
         metrics=f"{RESULTS}/metrics.csv",
         effects=f"{RESULTS}/effects.csv",
-        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=FIGURES),
-        panels=expand(f"{RESULTS}/figures/gradcam_{{backbone}}_{{init}}.png", backbone=GRID.backbones, init=GRID.inits),
-        tables=expand(f"{RESULTS}/tables/{{table}}.html", table=TABLES),
+        cells=CELL_FILES,
+        figures=FIGURE_FILES,
+        panels=PANEL_FILES,
     output:
         report(f"{RESULTS}/report.html", caption="../workflow/report/report.rst", category="Report"),
     log:
@@ -78,9 +78,9 @@ rule report:
         mem_mb=2000,
         runtime=10,
     params:
-        study=lambda wildcards: STUDY_JSON,
+        study=lambda wildcards: SCORED.model_dump_json(),
     shell:
         r"""
-        sonogrid --log {log} report \
+        sonogrid --log {log:q} report \
             --study {params.study:q}
         """

@@ -5,6 +5,7 @@ rule splits:
     input:
         patients=f"{RESULTS}/cohort/patients.csv",
         manifest=f"{RESULTS}/cohort/manifest.csv",
+        official=OFFICIAL,
     output:
         f"{RESULTS}/splits.csv",
     log:
@@ -20,9 +21,8 @@ rule splits:
         seed=STUDY.seed,
     shell:
         r"""
-        sonogrid --log {log} splits \
-            --patients {input.patients:q} \
-            --manifest {input.manifest:q} \
+        sonogrid --log {log:q} splits \
+            --cohort "$(dirname {input.manifest:q})" \
             --splits {params.splits:q} \
             --seed {params.seed} \
             --out {output:q}

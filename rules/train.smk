@@ -19,6 +19,7 @@ rule train:
         f"{BENCHMARKS}/train/{{backbone}}/{{init}}/{{modality}}/fold{{fold}}.tsv"
     threads: 1
     resources:
+        gpu=1,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 240 * attempt,
     params:
@@ -29,10 +30,10 @@ rule train:
         seed=STUDY.seed,
     shell:
         r"""
-        sonogrid --log {log} train \
-            --backbone {wildcards.backbone} \
-            --init {wildcards.init} \
-            --modality {wildcards.modality} \
+        sonogrid --log {log:q} train \
+            --backbone {wildcards.backbone:q} \
+            --init {wildcards.init:q} \
+            --modality {wildcards.modality:q} \
             --fold {wildcards.fold} \
             --classes {params.classes:q} \
             --patients {input.patients:q} \

@@ -20,13 +20,25 @@ def known_backbones() -> frozenset[str]:
     return frozenset(name for source in sources for name in registered.findall(source.read_text("utf-8")))
 
 
+@cache
+def _tagged(architecture: str) -> list[str]:
+    """Names with a tag of one architecture; imports timm, so only for names that have one."""
+    import timm
+
+    found: list[str] = timm.list_pretrained(f"{architecture}.*")
+    return found
+
+
 def check_backbone(name: str) -> str:
     """Return `name` if timm knows it; raise ValueError that offers the nearest names otherwise.
 
     A timm name may carry a pretrained tag after a dot, as resnet18.a1_in1k.
     """
-    if name.partition(".")[0] in known_backbones():
-        return name
+    architecture, dot, _ = name.partition(".")
+    if architecture in known_backbones():
+        if not dot or name in _tagged(architecture):
+            return name
+        raise ValueError(f"timm has no such weights of {architecture}; it has: {', '.join(_tagged(architecture))}")
     near = difflib.get_close_matches(name, known_backbones(), n=3)
     offer = f"; nearest: {', '.join(near)}" if near else ""
     raise ValueError(f"timm has no backbone of this name{offer}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import sonogrid
 from sonogrid import stages
@@ -23,6 +22,10 @@ examples:
 Snakemake calls these commands; `snakemake -n -p` prints each with all its flags.
 Exit codes: 0 done, 1 a failure of the program, 2 a mistake in the input, 130 interrupted.
 """
+
+
+Commands = Any
+"""What add_subparsers returns: argparse has no public name for its type."""
 
 
 class Tee:
@@ -49,25 +52,38 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"sonogrid {sonogrid.__version__}")
     root.add_argument("--log", type=Path, help="write progress to this file; failures are shown as well")
     commands = root.add_subparsers(title="stages, in running order", metavar="STAGE", required=True)
+    for add_stages in (_add_configuration, _add_data, _add_fitting, _add_results):
+        add_stages(commands)
+    return root
 
-    def stage(run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-        name = run.__name__.replace("_", "-")
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.set_defaults(run=run)
-        return command
 
-    check = stage(stages.check, "check a configuration and print its grid")
+def _stage(commands: Commands, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    name = run.__name__.replace("_", "-")
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_configuration(commands: Commands) -> None:
+    check = _stage(commands, stages.check, "check a configuration and print its grid")
     check.add_argument("--config", type=Path, nargs="+", required=True, help="later files override earlier ones")
+    _stage(commands, stages.schema, "print the JSON schema of config.yaml")
 
-    stage(stages.schema, "print the JSON schema of config.yaml")
 
-    cohort = stage(stages.cohort, "read or simulate patients and pictures into one manifest")
+def _add_data(commands: Commands) -> None:
+    cohort = _stage(commands, stages.cohort, "read or simulate patients and pictures into one manifest")
     cohort.add_argument("--cohort", required=True, help="the `cohort` section of the config as JSON")
+    cohort.add_argument("--name", default="study", help="whose cohort: the study's or a corpus's (default study)")
+    cohort.add_argument("--apart", type=Path, help="manifest.csv of a cohort with which no picture may be shared")
     _seed(cohort)
     _workers(cohort)
     _out(cohort, "folder for patients.csv and manifest.csv")
 
-    images = stage(stages.images, "build the memory-mapped store of one modality")
+    images = _stage(commands, stages.images, "build the memory-mapped store of one modality")
     images.add_argument("--manifest", type=Path, required=True)
     images.add_argument("--modality", required=True)
     images.add_argument("--size", type=int, required=True, help="side of the square canvas in pixels")
@@ -75,14 +91,15 @@ def parser() -> argparse.ArgumentParser:
     images.add_argument("--store", type=Path, required=True, help="array to write (.npy)")
     images.add_argument("--index", type=Path, required=True, help="index to write (.csv)")
 
-    splits = stage(stages.splits, "divide patients into folds and parts")
-    splits.add_argument("--patients", type=Path, required=True)
-    splits.add_argument("--manifest", type=Path, required=True)
+    splits = _stage(commands, stages.splits, "divide patients into folds and parts")
+    splits.add_argument("--cohort", type=Path, required=True, help="folder of patients.csv and manifest.csv")
     splits.add_argument("--splits", required=True, help="the `splits` section of the config as JSON")
     _seed(splits)
     _out(splits, "splits.csv to write")
 
-    pretrain = stage(stages.pretrain, "train one backbone on a corpus")
+
+def _add_fitting(commands: Commands) -> None:
+    pretrain = _stage(commands, stages.pretrain, "train one backbone on a corpus")
     _identity(pretrain)
     pretrain.add_argument("--modalities", nargs="+", required=True, help="modalities of the corpus, one a store")
     pretrain.add_argument("--stores", type=Path, nargs="+", required=True)
@@ -90,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--inner-fraction", type=float, required=True, help="share of patients for epoch choice")
     _fitting(pretrain)
 
-    train = stage(stages.train, "train and predict one cell of the grid")
+    train = _stage(commands, stages.train, "train and predict one cell of the grid")
     _identity(train)
     train.add_argument("--modality", required=True)
     train.add_argument("--fold", type=int, required=True, help="from 0")
@@ -101,20 +118,17 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--weights", type=Path, nargs="?", help="first weights: of a corpus, or a local timm file")
     _fitting(train)
 
-    evaluate = stage(stages.evaluate, "score every cell from its predictions")
-    evaluate.add_argument("--study", required=True, help="the whole configuration as JSON")
 
-    explain = stage(stages.explain, "draw the Grad-CAM panel of one backbone and init")
-    explain.add_argument("--study", required=True, help="the whole configuration as JSON")
+def _add_results(commands: Commands) -> None:
+    evaluate = _stage(commands, stages.evaluate, "score every cell from its predictions")
+    explain = _stage(commands, stages.explain, "draw the Grad-CAM panel of one backbone and init")
     explain.add_argument("--backbone", required=True)
     explain.add_argument("--init", required=True)
-
-    tables = stage(stages.tables, "write the tables as CSV, Markdown, LaTeX and HTML")
-    figures = stage(stages.figures, "draw the figures as PNG and SVG")
-    report = stage(stages.report, "write the self-contained report.html")
-    for command in (tables, figures, report):
+    tables = _stage(commands, stages.tables, "write the tables as CSV, Markdown, LaTeX and HTML")
+    figures = _stage(commands, stages.figures, "draw the figures as PNG and SVG")
+    report = _stage(commands, stages.report, "write the self-contained report.html")
+    for command in (evaluate, explain, tables, figures, report):
         command.add_argument("--study", required=True, help="the whole configuration as JSON")
-    return root
 
 
 def _seed(command: argparse.ArgumentParser) -> None:
@@ -159,29 +173,38 @@ def _logged(log: Path | None) -> Iterator[TextIO]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     options = parser().parse_args(arguments)
-    with _logged(options.log) as failures:
-        try:
-            options.run(options)
-        except InputError as error:
-            print(error, file=failures)
-            return 2
-        except json.JSONDecodeError as error:
-            print(f"A JSON argument or file cannot be read: {error}. Correct it.", file=failures)
-            return 2
-        except OSError as error:
-            if error.filename is None:
-                traceback.print_exc(file=failures)
-                return 1
-            reason = error.strerror or type(error).__name__
-            print(f"{error.filename}: {reason}. Check that it exists, is writable and has space.", file=failures)
-            return 2
-        except KeyboardInterrupt:
-            print("Interrupted; nothing half-written was left.", file=failures)
-            return 130
-        except Exception:  # noqa: BLE001 - the last place that can put a traceback into the log
-            traceback.print_exc(file=failures)
-            return 1
+    try:
+        with _logged(options.log) as failures:
+            return _run(options, failures)
+    except OSError as error:
+        return _refuse_file(error, sys.stderr)
+
+
+def _run(options: argparse.Namespace, failures: TextIO) -> int:
+    try:
+        options.run(options)
+    except InputError as error:
+        print(error, file=failures)
+        return 2
+    except OSError as error:
+        return _refuse_file(error, failures)
+    except KeyboardInterrupt:
+        print("Interrupted; nothing half-written was left.", file=failures)
+        return 130
+    except Exception:  # noqa: BLE001 - the last place that can put a traceback into the log
+        traceback.print_exc(file=failures)
+        return 1
     return 0
+
+
+def _refuse_file(error: OSError, failures: TextIO) -> int:
+    """Tell which file could not be read or written, and what to do; a traceback where no file is known."""
+    if error.filename is None:
+        traceback.print_exception(error, file=failures)
+        return 1
+    reason = error.strerror or type(error).__name__
+    print(f"{error.filename}: {reason}. Check that it exists, is writable and has space.", file=failures)
+    return 2
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pandas as pd
 
 from sonogrid.grid import Grid
 from sonogrid.metrics import CONFIGURATION
+from sonogrid.predictions import exact_number, read_predictions
 from sonogrid.problems import Problems
 
 CELL = [*CONFIGURATION, "fold"]
@@ -57,7 +58,7 @@ def _read(sources: Iterable[Path | pd.DataFrame], problems: Problems) -> Iterato
     for number, source in enumerate(sources, start=1):
         name = f"predictions table {number}" if isinstance(source, pd.DataFrame) else str(source)
         try:
-            table = source if isinstance(source, pd.DataFrame) else _read_text(source)
+            table = source if isinstance(source, pd.DataFrame) else read_predictions(source)
         except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             problems.add(name, f"cannot be read ({error})", "Train the cell again")
             continue
@@ -68,21 +69,9 @@ def _read(sources: Iterable[Path | pd.DataFrame], problems: Problems) -> Iterato
             problems.add(name, what, "Train the cell again with the classes of this study")
             continue
         numbers = [column for column in table if column in logits or str(column).startswith("p_")]
-        table = table.assign(**table[numbers].map(_number))
+        table = table.assign(**table[numbers].map(exact_number))
         fold = pd.to_numeric(table["fold"], errors="coerce").fillna(-1).astype(int)
         yield table.astype(dict.fromkeys(TEXTS, "str")).assign(fold=fold, file=name)
-
-
-def _read_text(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype="str", keep_default_na=False)
-
-
-def _number(value: Any) -> float:
-    """The number exactly as it was written, which read_csv does not promise; NaN if it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")
 
 
 def _logits(table: pd.DataFrame) -> list[str]:

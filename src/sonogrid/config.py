@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sonogrid.backbones import check_backbone
-from sonogrid.problems import InputError, Problem, Problems
 
-SHIPPED = "see the commented config.yaml that ships with sonogrid"
+AnyValue = TypeVar("AnyValue")
 
 
-def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
-    doubles = sorted({value for value in values if values.count(value) > 1})
+def _unique(values: tuple[AnyValue, ...]) -> tuple[AnyValue, ...]:
+    doubles = [str(value) for value, count in Counter(values).items() if count > 1]
     if doubles:
         raise ValueError(f"named more than once: {', '.join(doubles)}")
     return values
+
+
+def _one_to_one(mapping: dict[AnyValue, str]) -> dict[AnyValue, str]:
+    _unique(tuple(mapping.values()))
+    return mapping
 
 
 def _name(value: str) -> str:
@@ -32,6 +35,7 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 """A word that becomes part of a path or a column: letters, digits, '_', '.', '-'."""
 Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
+Classes = Annotated[tuple[Name, ...], Field(min_length=2), AfterValidator(_unique)]
 Backbone = Annotated[str, AfterValidator(check_backbone)]
 Modality = Literal["bmode", "cdfi", "elastography"]
 Modalities = Annotated[tuple[Modality, ...], Field(min_length=1), AfterValidator(_unique)]
@@ -63,13 +67,18 @@ class FoldersSource(Section):
         "{modality}/{label}/{patient}-{n}",
         description="path below root without suffix; fields {label} {patient}, optional {modality} {n}",
     )
-    labels: dict[str, str] = Field(description="class name of the study -> its name in the path")
-    modalities: dict[Modality, str] = Field(
+    labels: Annotated[dict[str, str], AfterValidator(_one_to_one)] = Field(
+        description="class name of the study -> its name in the path"
+    )
+    modalities: Annotated[dict[Modality, str], AfterValidator(_one_to_one)] = Field(
         description="modality -> its name in the path; one entry with any name if the pattern has no {modality}"
     )
     mask_suffix: str = Field("", description="ending that marks a mask, as '_mask'; empty: there are none")
     exclude: tuple[str, ...] = Field((), description="paths below root of pictures to leave out, each for a reason")
     hospital: str = Field("unknown", description="the hospital written for every patient")
+    patients_known: bool = Field(
+        True, description="false where the source has no patient ids, so that every picture stands for a patient"
+    )
 
 
 class TableColumns(Section):
@@ -100,13 +109,16 @@ class TableSource(Section):
     clinical: tuple[str, ...] = Field((), description="columns kept in patients.csv; one value a patient")
 
 
+PHANTOM_CLASSES = {"neck": ("benign", "lymphoma", "metastatic"), "thyroid": ("benign", "malignant")}
+"""Classes of the simulated organs; the traits of cohort/traits.py are the place that gives them a meaning."""
+
 Reader = Literal["phantom", "folders", "table"]
 
 
 class CohortConfig(Section):
     """Patients and pictures: which reader, what it reads, and the classes and modalities it must find."""
 
-    classes: Names = Field(description="class names, in the order of the logits")
+    classes: Classes = Field(description="class names, in the order of the logits")
     modalities: Modalities
     reader: Reader
     phantom: PhantomSource | None = None
@@ -119,6 +131,11 @@ class CohortConfig(Section):
         source: PhantomSource | FoldersSource | TableSource | None = getattr(self, self.reader)
         assert source is not None
         return source
+
+    @property
+    def source_files(self) -> list[str]:
+        """Files whose change makes the cohort another one; the pictures themselves are too many to watch."""
+        return [str(self.table.file)] if self.reader == "table" and self.table is not None else []
 
     def used(self) -> CohortConfig:
         """The same without the sections of readers that are not chosen, so that editing those reruns nothing."""
@@ -198,7 +215,9 @@ class GridConfig(Section):
 class Explain(Section):
     """Grad-CAM panels: for each class, the held-out patients at these quantiles of p(true class)."""
 
-    quantiles: Annotated[tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...], Field(min_length=1)] = (0.5,)
+    quantiles: Annotated[
+        tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...], Field(min_length=1), AfterValidator(_unique)
+    ] = (0.5,)
 
 
 class Statistics(Section):
@@ -206,7 +225,7 @@ class Statistics(Section):
 
     resamples: int = Field(2000, ge=200)
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
-    pretraining_effect: tuple[Name, Name] | None = Field(
+    pretraining_effect: Annotated[tuple[Name, Name], AfterValidator(_unique)] | None = Field(
         None, description="[init, reference]: the paired difference of the effect table; null: no table"
     )
 
@@ -226,180 +245,26 @@ class Study(Section):
     explain: Explain = Explain()
     statistics: Statistics = Statistics()
 
+    @property
+    def patients_known(self) -> bool:
+        """Whether the source tells which images are of one patient."""
+        source = self.cohort.source
+        return not isinstance(source, FoldersSource) or source.patients_known
 
-def load_study(raw: Mapping[str, Any]) -> Study:
-    """Turn a merged config mapping into a Study.
+    def for_scores(self) -> Study:
+        """The study as far as scores, tables and figures depend on it, so that editing the rest reruns none of them."""
+        inits = {name: Init(source=self.inits[name].source) for name in self.grid.inits}
+        return self.model_copy(update={"cohort": self.cohort.used(), "inits": inits})
 
-    Raises InputError with every mistake at once: those a schema can say and those between sections.
-    """
-    problems = Problems()
-    study: Study | None = None
-    try:
-        study = Study.model_validate(dict(raw))
-    except ValidationError as error:
-        problems.found.extend(_as_problem(detail) for detail in error.errors(include_url=False))
-    problems.found.extend(_between_sections(raw))
-    if study is not None and not problems.found:
-        problems.found.extend(_missing_files(study))
-    problems.raise_if_any()
-    assert study is not None
-    return study
-
-
-def parse_section(section: type[AnySection], text: str) -> AnySection:
-    """Turn the JSON of one section, as rules pass it on the command line, into its object; raises InputError."""
-    try:
-        return section.model_validate_json(text)
-    except ValidationError as error:
-        raise InputError([_as_problem(detail) for detail in error.errors(include_url=False)]) from None
+    def for_panel(self, backbone: str, init: str) -> Study:
+        """The study as far as the Grad-CAM panel of one backbone and init depends on it."""
+        grid = self.grid.model_copy(update={"backbones": (backbone,), "inits": (init,)})
+        inits = {init: Init(source=self.inits[init].source)}
+        return self.model_copy(
+            update={"cohort": self.cohort.used(), "inits": inits, "grid": grid, "statistics": Statistics()}
+        )
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of config.yaml."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Study.model_json_schema()
-
-
-def _as_problem(detail: Any) -> Problem:
-    key = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        known = _fields_at(detail["loc"][:-1])
-        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return Problem(f"config key {key}", "is not known", f"{hint}Allowed here: {', '.join(known)}")
-    if detail["type"] == "missing":
-        return Problem(f"config key {key}", "is missing", f"Add it; {SHIPPED}")
-    reason = detail["msg"].removeprefix("Value error, ")
-    return Problem(f"config key {key}", f"value {detail['input']!r}: {reason}", f"Change it; {SHIPPED}")
-
-
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    """Field names of the section at a location such as ('inits', 'pretrained', 'corpus')."""
-    schema: dict[str, Any] = Study.model_json_schema()
-    definitions, node = schema["$defs"], schema
-    for part in location:
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
-        node = next((option for option in node.get("anyOf", ()) if "$ref" in option), node)
-        if "$ref" in node:
-            node = definitions[node["$ref"].rsplit("/", 1)[1]]
-    return list(node.get("properties", {}))
-
-
-def _between_sections(raw: Mapping[str, Any]) -> list[Problem]:
-    """Mistakes that need two sections; reads the raw mapping so that they show beside schema mistakes."""
-    problems = Problems()
-
-    def section(*path: str) -> Any:
-        node: Any = raw
-        for part in path:
-            node = node.get(part) if isinstance(node, Mapping) else None
-        return node
-
-    def listed(*path: str) -> list[Any]:
-        node = section(*path)
-        return list(node) if isinstance(node, (list, tuple)) else []
-
-    inits = section("inits")
-    defined = dict(inits) if isinstance(inits, Mapping) else {}
-    for init in listed("grid", "inits"):
-        if init not in defined:
-            problems.add(
-                "config key grid.inits",
-                f"init {init!r} is not defined",
-                f"Define it under inits, or choose from: {', '.join(map(str, defined)) or 'none defined'}",
-            )
-            continue
-        details = defined[init] if isinstance(defined[init], Mapping) else {}
-        if details.get("source") == "corpus":
-            for key in ("corpus", "training"):
-                if not details.get(key):
-                    problems.add(f"config key inits.{init}.{key}", "is missing", "source 'corpus' needs it")
-    for init in listed("statistics", "pretraining_effect"):
-        if init not in listed("grid", "inits"):
-            problems.add(
-                "config key statistics.pretraining_effect",
-                f"init {init!r} is not in grid.inits",
-                "Name two inits of the grid, or write null",
-            )
-    found = listed("cohort", "modalities")
-    for modality in listed("grid", "modalities"):
-        if modality not in found:
-            problems.add(
-                "config key grid.modalities",
-                f"{modality!r} is not among cohort.modalities",
-                f"Choose from: {', '.join(map(str, found))}",
-            )
-    cohorts: dict[tuple[str, ...], Any] = {("cohort",): section("cohort")}
-    for init, details in defined.items():
-        if isinstance(details, Mapping) and details.get("source") == "corpus" and details.get("corpus"):
-            cohorts["inits", str(init), "corpus"] = details["corpus"]
-    for path, cohort in cohorts.items():
-        if not isinstance(cohort, Mapping):
-            continue
-        reader = cohort.get("reader")
-        if reader in get_args(Reader) and not isinstance(cohort.get(reader), Mapping):
-            key = ".".join((*path, str(reader)))
-            problems.add(f"config key {key}", "is missing", f"reader {reader!r} needs it; {SHIPPED}")
-            continue
-        problems.found.extend(_reader_mappings(".".join(path), cohort))
-    return problems.found
-
-
-def _reader_mappings(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
-    """Classes and modalities of the study that the chosen reader has no name for."""
-    problems = Problems()
-    reader = cohort.get("reader")
-    source = cohort.get(reader) if isinstance(reader, str) else None
-    if reader not in ("folders", "table") or not isinstance(source, Mapping):
-        return []
-    for wanted, mapping in (("classes", "labels"), ("modalities", "modalities")):
-        named = source.get(mapping)
-        names = cohort.get(wanted)
-        if not isinstance(named, Mapping) or not isinstance(names, (list, tuple)):
-            continue
-        for name in names:
-            if name not in named:
-                problems.add(
-                    f"config key {key}.{reader}.{mapping}",
-                    f"{name!r} of {key}.{wanted} has no entry",
-                    f"Say what the data calls {name!r}, or take it out of {key}.{wanted}",
-                )
-    return problems.found
-
-
-def _missing_files(study: Study) -> list[Problem]:
-    """Files and folders that the config names and that are not there."""
-    problems = Problems()
-    cohorts = {"cohort": study.cohort}
-    for name in study.grid.inits:
-        init = study.inits[name]
-        if init.source == "corpus" and init.corpus is not None:
-            cohorts[f"inits.{name}.corpus"] = init.corpus
-        for backbone, weights in init.files.items():
-            if not weights.is_file():
-                problems.add(
-                    f"config key inits.{name}.files.{backbone}",
-                    f"there is no file {weights}",
-                    "Correct the path, or remove the entry to take the weights from the hub",
-                )
-    for key, cohort in cohorts.items():
-        source = cohort.source
-        if isinstance(source, FoldersSource) and not source.root.is_dir():
-            problems.add(
-                f"config key {key}.folders.root",
-                f"there is no folder {source.root}",
-                "Write the folder that holds the pictures",
-            )
-        if isinstance(source, TableSource) and not source.file.is_file():
-            problems.add(
-                f"config key {key}.table.file",
-                f"there is no file {source.file}",
-                "Write the path of the CSV",
-            )
-    official = study.splits.official
-    if official is not None and not official.file.is_file():
-        problems.add(
-            "config key splits.official.file",
-            f"there is no file {official.file}",
-            "Correct the path, or write null to draw folds",
-        )
-    return problems.found

@@ -38,12 +38,16 @@ def chosen_examples(test: pd.DataFrame, classes: Sequence[str], quantiles: Seque
 
     `test` holds the held-out predictions of one configuration. Per class, patients are ranked by the pooled
     probability of their true class (ties by patient_id) and the patient nearest to each quantile is taken; of the
-    patient's images, the one whose own probability is nearest to the pooled one (ties by image_id). Columns: label,
-    quantile, p_true (of the patient), predicted (its class) and those of the predictions.
+    patient's images, the one whose own probability is nearest to the pooled one (ties by image_id). Columns:
+    quantile, p_true (of the patient), predicted (its class), fold, image_id, patient_id, label.
     """
     pooled = pool_patients(test, classes)
-    pooled["p_true"] = [row[f"p_{row['label']}"] for _, row in pooled.iterrows()]
-    pooled["predicted"] = pooled[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
+    scores = pooled[[f"p_{name}" for name in classes]].to_numpy()
+    true = [classes.index(name) for name in pooled["label"]]
+    # Apart from the table, so that no class name can meet a column of ours.
+    pooled = pooled[["patient_id", "label"]].assign(
+        p_true=scores[range(len(scores)), true], predicted=scores.argmax(axis=1)
+    )
     rows = []
     for name in classes:
         ranked = pooled[pooled["label"] == name].sort_values(["p_true", "patient_id"], ignore_index=True)
@@ -53,7 +57,8 @@ def chosen_examples(test: pd.DataFrame, classes: Sequence[str], quantiles: Seque
             distance = (own[f"p_{name}"] - patient["p_true"]).abs().rename("distance")
             image = pd.concat([own, distance], axis=1).sort_values(["distance", "image_id"]).iloc[0]
             said = {"p_true": patient["p_true"], "predicted": classes[int(patient["predicted"])]}
-            rows.append({"quantile": quantile, **said, **image.drop("distance").to_dict()})
+            kept = image[["fold", "image_id", "patient_id", "label"]].to_dict()
+            rows.append({"quantile": quantile, **said, **kept})
     return pd.DataFrame(rows)
 
 

@@ -25,7 +25,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            # A failed write does not say of which file; a full disk must.
+            raise error if error.filename else OSError(error.errno, error.strerror, str(path)) from error
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)

@@ -10,14 +10,14 @@ from torch import nn
 
 from sonogrid.examples import Examples
 from sonogrid.grid import Cell
+from sonogrid.metrics import log_softmax
 from sonogrid.models import logits_of
 
 
 def predictions_of(model: nn.Module, examples: Examples, cell: Cell, part: str, classes: Sequence[str]) -> pd.DataFrame:
     """One row an image: identity of the cell, part, image, patient, label, logits and probabilities."""
     logits = logits_of(model, examples.images).astype(np.float64)
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    probabilities = np.exp(log_softmax(logits))
     return pd.DataFrame(
         {
             "backbone": cell.backbone,

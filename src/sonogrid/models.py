@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,8 @@ import numpy as np
 import timm
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from sonogrid.problems import InputError, Problem
@@ -58,7 +61,7 @@ def build_from_timm(backbone: str, n_classes: int, input_size: int, file: Path |
     overlay = {"file": str(file)} if file is not None else None
     try:
         return build_model(backbone, n_classes, input_size, pretrained=True, pretrained_cfg_overlay=overlay)
-    except (OSError, RuntimeError, KeyError) as error:
+    except (OSError, RuntimeError, KeyError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         where = f"weights of {backbone}" + (f" in {file}" if file else " from the hub")
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
@@ -78,7 +81,10 @@ def build_from_corpus(backbone: str, n_classes: int, input_size: int, file: Path
     Raises InputError if a tensor besides the head is missing, unknown or of another shape.
     """
     model = build_model(backbone, n_classes, input_size)
-    weights = load_file(file)
+    try:
+        weights = load_file(file)
+    except SafetensorError as error:
+        raise InputError([Problem(f"weights in {file}", f"cannot be read ({error})", "Pre-train again")]) from error
     head = head_parameters(model)
     body = {name: tensor for name, tensor in weights.items() if name not in head}
     own = model.state_dict()
@@ -122,8 +128,15 @@ def head_parameters(model: nn.Module) -> set[str]:
 
 
 def save_weights(model: nn.Module, file: Path) -> None:
-    """Write a model's tensors as safetensors."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, file)
+    """Write a model's tensors as safetensors. Raises OSError."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    file.write_bytes(save(tensors))
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 of a model's tensors, as 64 hex digits: says which first weights a fit had."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    return hashlib.sha256(save(tensors)).hexdigest()
 
 
 def load_weights(model: nn.Module, file: Path) -> nn.Module:

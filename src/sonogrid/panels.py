@@ -21,6 +21,7 @@ from sonogrid.images.geometry import letterbox_mask
 from sonogrid.images.store import SCAN, Store, open_store
 from sonogrid.models import build_model, load_weights
 from sonogrid.pictures import open_mask
+from sonogrid.predictions import read_predictions
 
 Panels = dict[tuple[str, float, str], Panel]
 
@@ -45,9 +46,7 @@ def make_panels(study: Study, backbone: str, init: str, advance: Advance) -> tup
 
 
 def _held_out(results: Path, cells: list[Cell]) -> pd.DataFrame:
-    texts = dict.fromkeys(("image_id", "patient_id", "label"), str)
-    files = [cell_folder(results, cell) / "predictions.csv" for cell in cells]
-    rows = pd.concat([pd.read_csv(file, dtype=texts, keep_default_na=False) for file in files])
+    rows = pd.concat([read_predictions(cell_folder(results, cell) / "predictions.csv") for cell in cells])
     return rows[rows["part"] == "test"].reset_index(drop=True)
 
 

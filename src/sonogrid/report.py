@@ -28,6 +28,7 @@ from sonogrid.tables import (
     plain,
     pretraining_effect_table,
     primary_rows,
+    read_measurements,
     value_with_interval,
 )
 
@@ -109,12 +110,12 @@ def gather_results(study: Study) -> Results:
     """Read what the report is made from below the study's results folder."""
     effects = None
     if study.statistics.pretraining_effect is not None:
-        effects = pd.read_csv(study.results / "effects.csv")
-    ceiling = study.results / "cohort" / "ceiling.json"
+        effects = read_measurements(study.results / "effects.csv")
+    ceiling = study.results / "cohort" / "ceiling.json" if study.cohort.reader == "phantom" else None
     return Results(
-        metrics=pd.read_csv(study.results / "metrics.csv", low_memory=False),
+        metrics=read_measurements(study.results / "metrics.csv"),
         effects=effects,
-        ceiling=read_json(ceiling) if ceiling.is_file() else None,
+        ceiling=read_json(ceiling) if ceiling else None,
         runs=gather_runs(study.results, Grid.of(study)),
         figures=study.results / "figures",
     )

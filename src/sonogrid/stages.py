@@ -8,16 +8,19 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pydantic import BaseModel
 
-from sonogrid.config import CohortConfig, Splits, Study, Training, json_schema, load_study, parse_section
+from sonogrid.config import CohortConfig, Splits, Study, Training, json_schema
+from sonogrid.config_checks import load_study, parse_section
 from sonogrid.console import progress
 from sonogrid.files import whole_file, write_csv, write_json
 from sonogrid.grid import Cell, Grid, cell_folder, derive_seed
+from sonogrid.problems import InputError, Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,14 +33,28 @@ if TYPE_CHECKING:
 
 def check(options: Namespace) -> None:
     """Validate the merged configuration files and print the grid."""
-    import yaml
     from snakemake.utils import update_config
 
     merged: dict[str, Any] = {}
     for path in options.config:
-        update_config(merged, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        update_config(merged, read_config(path))
     study = load_study(merged)
     print(f"Study {study.study}: {Grid.of(study).describe()}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """One configuration file; raises InputError where it is not YAML or not a mapping."""
+    import yaml
+
+    remedy = "Correct it; see the commented config.yaml that ships with sonogrid"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError([Problem(str(path), f"is not YAML in UTF-8 ({reason})", remedy)]) from error
+    if not isinstance(content, dict):
+        raise InputError([Problem(str(path), "does not hold `key: value` lines", remedy)])
+    return content
 
 
 def schema(_: Namespace) -> None:
@@ -50,12 +67,14 @@ def schema(_: Namespace) -> None:
 def cohort(options: Namespace) -> None:
     """Read or simulate a cohort."""
     from sonogrid.cohort import READERS, read_cohort
-    from sonogrid.cohort.manifest import save
+    from sonogrid.cohort.manifest import check_apart, load, save
 
     config = parse_section(CohortConfig, options.cohort)
-    seed = derive_seed(options.seed, "cohort")
+    seed = derive_seed(options.seed, "cohort", options.name)
     with progress(f"cohort ({config.reader})", READERS[config.reader].steps(config)) as advance:
         found = read_cohort(config, seed, options.out, options.workers, advance)
+    if options.apart is not None:
+        check_apart(found, load(options.apart.parent))
     save(found, options.out)
 
 
@@ -76,7 +95,7 @@ def splits(options: Namespace) -> None:
     from sonogrid.splits import make_splits
 
     config = parse_section(Splits, options.splits)
-    found = load(options.manifest.parent)
+    found = load(options.cohort)
     table = make_splits(found.patients, found.images, config, derive_seed(options.seed, "splits"))
     write_csv(table, options.out)
 
@@ -93,6 +112,7 @@ def pretrain(options: Namespace) -> None:
 
     started = time.perf_counter()
     torch.set_num_threads(options.threads)
+    (options.out / "run.json").unlink(missing_ok=True)
     seed = derive_seed(options.seed, "pretrain", options.init, options.backbone)
     recipe = parse_section(Training, options.training)
     labels = labels_of(options.patients)
@@ -110,7 +130,14 @@ def pretrain(options: Namespace) -> None:
     with seeded(seed), progress(f"pretrain {options.backbone}", recipe.epochs) as advance:
         model = build_model(options.backbone, len(options.classes), options.input_size)
         result = fit(model, train_part, inner_part, recipe, seed, best_device(), advance)
-    record = run_record(options, recipe, seed, result, started, [options.patients, *options.indexes])
+    identity = {
+        "backbone": options.backbone,
+        "init": options.init,
+        "modalities": options.modalities,
+        "inner_fraction": options.inner_fraction,
+    }
+    inputs = [options.patients, *options.indexes]
+    record = identity | run_record(options, recipe, seed, result, started, inputs)
     write_model(model, "weights", result, record, options.out)
 
 
@@ -121,12 +148,13 @@ def train(options: Namespace) -> None:
     from sonogrid.examples import examples_of
     from sonogrid.images.store import open_store
     from sonogrid.inference import predictions_of
-    from sonogrid.models import best_device, first_model, seeded
+    from sonogrid.models import best_device, fingerprint, first_model, seeded
     from sonogrid.splits import load_splits
     from sonogrid.training import fit
 
     started = time.perf_counter()
     torch.set_num_threads(options.threads)
+    (options.out / "run.json").unlink(missing_ok=True)
     cell = Cell(options.backbone, options.init, options.modality, options.fold)
     seed = cell.seed(options.seed)
     recipe = parse_section(Training, options.training)
@@ -141,6 +169,7 @@ def train(options: Namespace) -> None:
         model = first_model(
             options.init_source, cell.backbone, len(options.classes), options.input_size, options.weights
         )
+        first = fingerprint(model)
         inner = part("inner")
         result = fit(model, part("train"), inner, recipe, seed, best_device(), advance)
     predictions = pd.concat(
@@ -150,7 +179,8 @@ def train(options: Namespace) -> None:
         ]
     )
     inputs = [options.patients, options.splits, options.index, *([options.weights] if options.weights else [])]
-    record = run_record(options, recipe, seed, result, started, inputs)
+    identity = asdict(cell) | {"init_source": options.init_source, "first_weights": first}
+    record = identity | run_record(options, recipe, seed, result, started, inputs)
     write_csv(predictions, options.out / "predictions.csv")
     write_model(model, "model", result, record, options.out)
 
@@ -172,8 +202,6 @@ def run_record(
 
     device = best_device()
     return {
-        "backbone": options.backbone,
-        "init": options.init,
         "classes": options.classes,
         "input_size": options.input_size,
         "training": recipe.model_dump(mode="json"),
@@ -219,7 +247,7 @@ def evaluate(options: Namespace) -> None:
 def tables(options: Namespace) -> None:
     """Write the tables in four formats."""
     from sonogrid.formats import write_table
-    from sonogrid.tables import ablation_table, pretraining_effect_table
+    from sonogrid.tables import ablation_table, pretraining_effect_table, read_measurements
 
     study = parse_section(Study, options.study)
     out = study.results
@@ -232,8 +260,9 @@ def figures(options: Namespace) -> None:
     """Draw every figure but the Grad-CAM panels."""
     from sonogrid import figures as draw
     from sonogrid.metrics import pool_patients
+    from sonogrid.predictions import read_predictions
     from sonogrid.report import chosen_epochs, gather_history, gather_runs
-    from sonogrid.tables import is_simulated
+    from sonogrid.tables import is_simulated, read_measurements
 
     study = parse_section(Study, options.study)
     out = study.results
@@ -277,18 +306,6 @@ def report(options: Namespace) -> None:
 
     study = parse_section(Study, options.study)
     write_report(study, gather_results(study), study.results / "report.html")
-
-
-def read_measurements(path: Path) -> pd.DataFrame:
-    """metrics.csv or effects.csv; names stay text, even `007` or `NA`."""
-    texts = dict.fromkeys(("backbone", "init", "reference", "modality", "fold", "class", "note"), str)
-    return pd.read_csv(path, dtype=texts, low_memory=False)
-
-
-def read_predictions(path: Path) -> pd.DataFrame:
-    """predictions.csv; ids stay text."""
-    texts = dict.fromkeys(("backbone", "init", "modality", "part", "image_id", "patient_id", "label"), str)
-    return pd.read_csv(path, dtype=texts, keep_default_na=False)
 
 
 def first_images(study: Study) -> dict[tuple[str, str], NDArray[np.uint8]]:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, product
+from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
@@ -15,12 +16,19 @@ from sonogrid.config import Study
 from sonogrid.formats import MINUS, Entry, Table
 from sonogrid.grid import Grid
 from sonogrid.metrics import CONFIGURATION
+from sonogrid.predictions import exact_number
 from sonogrid.problems import Problems
 
 PRIMARY = "roc_auc_ovo"
 """The metric of every table: macro one-vs-one ROC AUC; with two classes the plain ROC AUC."""
 ALL = "all"
 """Backbone and modality in effects.csv of the main effect over backbones and modalities."""
+NO_PATIENTS = (
+    "The source has no patient ids: each picture counts as a patient, and pictures of one person can stand in"
+    " several folds, so that the values are optimistic."
+)
+NUMBERS = ("value", "low", "high", "confidence", "p", "p_holm", "n_patients", "n_images")
+"""Columns of metrics.csv and effects.csv that hold numbers."""
 MODALITY_NAMES = {"bmode": "B-mode", "cdfi": "CDFI", "elastography": "Elastography"}
 METHOD_NAMES = {"bca": "BCa", "percentile": "percentile"}
 
@@ -31,6 +39,13 @@ Row = Mapping[str, Any] | pd.Series
 def modality_name(modality: str) -> str:
     """A modality as people write it; an unknown one stays as it is."""
     return MODALITY_NAMES.get(modality, modality)
+
+
+def read_measurements(path: Path) -> pd.DataFrame:
+    """metrics.csv or effects.csv: names stay text, even `007` or `NA`; an empty number is NaN."""
+    table = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8")
+    numbers = [name for name in NUMBERS if name in table.columns]
+    return table.assign(**table[numbers].map(exact_number))
 
 
 def is_simulated(frame: pd.DataFrame) -> bool:
@@ -204,6 +219,7 @@ def caption(what: str, study: Study, rows: pd.DataFrame) -> str:
         "Images of a patient are pooled by the log-opinion pool.",
         f"Study {study.study}: {len(study.cohort.classes)} classes, {study.splits.folds} folds by patient;"
         f" patients: {counts}.",
+        "" if study.patients_known else NO_PATIENTS,
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -72,13 +72,6 @@ def test_a_full_mask_covers_exactly_the_picture(width: int, height: int, size: i
     assert np.array_equal(letterbox_mask(np.ones((height, width), dtype=bool), size), canvas[..., 0] == 255)
 
 
-@given(SIDES, SIDES, st.integers(1, 90), st.floats(0, 1), st.floats(0, 1))
-def test_points_come_back_from_the_canvas(width: int, height: int, size: int, across: float, down: float) -> None:
-    place, _, _ = placement(width, height, size)
-    point = (across * width, down * height)
-    assert np.allclose(place.to_picture(*place.to_canvas(*point)), point)
-
-
 @settings(max_examples=15)
 @given(st.lists(PICTURES, min_size=1, max_size=5), st.integers(4, 40), st.integers(1, 3))
 def test_the_store_holds_the_canonical_form_of_every_picture(pictures: list[Picture], size: int, workers: int) -> None:

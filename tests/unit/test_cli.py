@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sonogrid import cli, stages
 from sonogrid.cli import main
+from sonogrid.files import whole_file
 
 
 def test_help_lists_every_stage_in_running_order(capsys):
@@ -57,8 +59,7 @@ def test_an_input_mistake_exits_with_2_and_stands_in_the_log_and_on_the_terminal
     ],
 )
 def test_a_bad_json_section_exits_with_2_and_names_the_mistake(text, told, tmp_path, capsys):
-    (tmp_path / "patients.csv").write_text("patient_id,label,hospital,simulated\n", encoding="utf-8")
-    arguments = ["--patients", "x", "--manifest", "x", "--seed", "1", "--out", str(tmp_path / "splits.csv")]
+    arguments = ["--cohort", str(tmp_path), "--seed", "1", "--out", str(tmp_path / "splits.csv")]
     assert main(["splits", "--splits", text, *arguments]) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "splits.csv").exists()
@@ -90,13 +91,50 @@ def test_an_interrupt_exits_with_130(monkeypatch, capsys):
     assert "Interrupted" in capsys.readouterr().err
 
 
-def test_a_full_disk_names_the_file_and_a_remedy(monkeypatch, capsys):
+def test_a_full_disk_names_the_file_and_a_remedy_and_leaves_nothing(monkeypatch, capsys):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full on this system")
+
     def schema(_):
-        raise OSError(28, "No space left on device", "results/metrics.csv")
+        with whole_file(Path("metrics.csv")):
+            full.write_text("a disk without space")
 
     monkeypatch.setattr(stages, "schema", schema)
     assert main(["schema"]) == 2
-    assert capsys.readouterr().err.startswith("results/metrics.csv: No space left on device")
+    # The failed write itself does not know its file; the message must name the one that was to be made.
+    told = capsys.readouterr().err
+    assert told.startswith("metrics.csv: No space left on device")
+    assert "Traceback" not in told
+    assert not Path("metrics.csv").exists()
+
+
+def test_a_write_beyond_the_limit_of_the_system_names_the_file(tmp_path):
+    code = (
+        "import resource, signal, sys, pathlib; from sonogrid import cli, stages, files\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "def schema(_): files.write_text('x' * 100000, pathlib.Path(sys.argv[1]))\n"
+        "stages.schema = schema\n"
+        "sys.exit(cli.main(['schema']))"
+    )
+    target = tmp_path / "metrics.csv"
+    found = subprocess.run([sys.executable, "-c", code, str(target)], capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"{target}: File too large")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    assert main(["--log", str(tmp_path / "file" / "x.log"), "schema"]) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a\n- b\n", "\x00"])
+def test_a_configuration_that_is_no_mapping_is_named(text, tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
+    assert main(["check", "--config", str(tmp_path / "bad.yaml")]) == 2
+    assert str(tmp_path / "bad.yaml") in capsys.readouterr().err
 
 
 def test_help_needs_neither_torch_nor_timm():

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sonogrid.config import json_schema, load_study
+from sonogrid.cohort.traits import ORGANS
+from sonogrid.config import PHANTOM_CLASSES, json_schema
+from sonogrid.config_checks import load_study
 from sonogrid.problems import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -129,3 +131,45 @@ def test_other_studies_are_valid_where_their_data_is(raw, study, tmp_path):
     loaded = load_study(raw)
     assert loaded.study == study
     assert loaded.results == Path("results") / study
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "told"),
+    [
+        (("cohort", "classes"), ["benign"], "at least 2 items"),
+        (("cohort", "classes"), ["benign", "malignant", "normal"], "other classes than benign, malignant, normal"),
+        (("statistics", "pretraining_effect"), ["scratch", "scratch"], "named more than once: scratch"),
+        (("explain", "quantiles"), [0.5, 0.5], "named more than once: 0.5"),
+        (("grid", "backbones"), ["resnet18.no_such_tag"], "resnet18.a1_in1k"),
+    ],
+)
+def test_values_that_only_look_right(raw, section, value, told):
+    node = raw
+    for key in section[:-1]:
+        node = node[key]
+    node[section[-1]] = value
+    assert any(told in message and section[-1] in message for message in messages(raw))
+
+
+def test_two_classes_cannot_have_one_name_in_the_data(raw, tmp_path):
+    labels = {"benign": "0", "lymphoma": "0", "metastatic": "2"}
+    modalities = {"bmode": "2d", "cdfi": "cdfi", "elastography": "elastic"}
+    raw["cohort"] |= {
+        "reader": "folders",
+        "folders": {"root": str(tmp_path), "labels": labels, "modalities": modalities},
+    }
+    (message,) = messages(raw)
+    assert "cohort.folders.labels" in message
+    assert "named more than once: 0" in message
+
+
+def test_classes_of_the_simulated_organs_are_those_of_the_traits():
+    assert {name: organ.classes for name, organ in ORGANS.items()} == PHANTOM_CLASSES
+
+
+def test_a_panel_depends_on_its_own_backbone_and_init_only(raw):
+    panel = load_study(raw).for_panel("test_resnet", "scratch")
+    raw["grid"]["backbones"] = ["test_resnet", "test_vit"]
+    raw["statistics"]["resamples"] = 500
+    raw["inits"]["pretrained"]["training"]["epochs"] = 1
+    assert load_study(raw).for_panel("test_resnet", "scratch") == panel

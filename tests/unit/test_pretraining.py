@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from sonogrid.pretraining import divide
+from sonogrid.problems import InputError
 
 LABELS = pd.Series({f"p{k}": "benign" if k < 20 else "malignant" for k in range(30)})
 
@@ -20,5 +21,5 @@ def test_order_of_patients_changes_nothing():
 
 
 def test_a_class_of_one_patient_is_refused():
-    with pytest.raises(ValueError, match="class benign"):
+    with pytest.raises(InputError, match="class 'benign'"):
         divide(pd.Series({"a": "benign", "b": "malignant", "c": "malignant"}), 0.2, 7)

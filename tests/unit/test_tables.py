@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 from dummy_study import BINARY, DEMO, make_effects, make_metrics, make_predictions, make_study
 
+from sonogrid.config import FoldersSource
+from sonogrid.files import write_csv
 from sonogrid.formats import Entry, Table, escape_latex, escape_markdown, to_html, to_latex, to_markdown, write_table
 from sonogrid.metrics import pool_patients
 from sonogrid.problems import InputError
-from sonogrid.tables import ablation_table, p_value, pretraining_effect_table, signed
+from sonogrid.tables import ablation_table, p_value, pretraining_effect_table, read_measurements, signed
 
 STUDY = make_study(DEMO)
 METRICS = make_metrics(pool_patients(make_predictions(STUDY), STUDY.cohort.classes), STUDY)
@@ -196,3 +198,20 @@ def test_html_is_accessible_and_latex_rows_are_complete(tmp_path: Path) -> None:
     assert len(rows) == 5 and {line.count("&") for line in rows} == {4}
     for rule in (r"\toprule", r"\midrule", r"\bottomrule"):
         assert latex.count(rule) == 1
+
+
+def test_names_that_look_like_nothing_or_numbers_survive_the_file(tmp_path: Path) -> None:
+    odd = METRICS.assign(init=METRICS["init"].replace({"scratch": "NA", "pretrained": "007"}))
+    write_csv(odd, tmp_path / "metrics.csv")
+    found = read_measurements(tmp_path / "metrics.csv")
+    assert set(found["init"]) == {"NA", "007"}
+    np.testing.assert_array_equal(found["value"], METRICS["value"])
+
+
+def test_a_source_without_patients_says_so_in_every_caption(tmp_path: Path) -> None:
+    source = FoldersSource(root=tmp_path, labels={"a": "a"}, modalities={"bmode": "b"}, patients_known=False)
+    cohort = STUDY.cohort.model_copy(update={"reader": "folders", "folders": source})
+    unknown = STUDY.model_copy(update={"cohort": cohort})
+    for table in (ablation_table(METRICS, unknown), pretraining_effect_table(EFFECTS, unknown)):
+        assert "has no patient ids" in table.caption
+    assert "has no patient ids" not in ablation_table(METRICS, STUDY).caption

@@ -159,7 +159,27 @@ def save(cohort: Cohort, folder: Path) -> None:
     write_csv(cohort.patients.sort_values("patient_id"), folder / "patients.csv")
     if cohort.ceiling is not None:
         write_json(cohort.ceiling, folder / "ceiling.json")
+    else:
+        (folder / "ceiling.json").unlink(missing_ok=True)
     write_csv(cohort.images[list(IMAGE_COLUMNS)].sort_values("image_id"), folder / "manifest.csv")
+    _remove_leftovers(cohort.images, folder)
+
+
+def _remove_leftovers(images: pd.DataFrame, folder: Path) -> None:
+    """Remove pictures and masks below `folder` that an earlier cohort made and this one does not name."""
+    named = {Path(path) for path in [*images["path"], *images["mask_path"].fillna("")]}
+    for made in ("pictures", "masks"):
+        for path in sorted((folder / made).rglob("*.png")):
+            if path not in named:
+                path.unlink()
+
+
+def check_apart(corpus: Cohort, cohort: Cohort) -> None:
+    """Raise InputError if a corpus has pictures of the study's own cohort: pre-training would see held-out patients."""
+    shared = int(corpus.images["sha256"].isin(cohort.images["sha256"]).sum())
+    if shared:
+        what = f"{shared} of its {len(corpus.images)} pictures are also in the cohort of the study"
+        raise InputError([Problem("pre-training corpus", what, "Pre-train on other pictures")])
 
 
 def load(folder: Path) -> Cohort:

@@ -17,14 +17,6 @@ class Placement(NamedTuple):
     left: int
     top: int
 
-    def to_canvas(self, x: float, y: float) -> tuple[float, float]:
-        """Map a point of the picture to the canvas; exact to half a canvas pixel."""
-        return self.left + x * self.scale, self.top + y * self.scale
-
-    def to_picture(self, x: float, y: float) -> tuple[float, float]:
-        """Map a point of the canvas to the picture: the inverse of to_canvas."""
-        return (x - self.left) / self.scale, (y - self.top) / self.scale
-
 
 def placement(width: int, height: int, size: int) -> tuple[Placement, int, int]:
     """Where a picture of width x height pixels lies on a size x size canvas; its width and height there.

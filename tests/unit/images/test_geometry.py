@@ -1,7 +1,6 @@
 """Letterbox: known answers."""
 
 import numpy as np
-import pytest
 
 from sonogrid.images.geometry import Placement, letterbox, letterbox_mask, placement
 
@@ -49,10 +48,3 @@ def test_mask_lies_where_its_picture_lies() -> None:
     canvas, _ = letterbox((mask[..., None] * np.uint8(255)).repeat(3, axis=2), 100)
     assert placed.dtype == np.bool_ and placed.sum() == 20 * 50
     assert np.array_equal(placed, canvas[..., 0] > 127)
-
-
-@pytest.mark.parametrize(("point", "expected"), [((0, 0), (0, 25)), ((200, 100), (100, 75)), ((100, 50), (50, 50))])
-def test_points_map_to_the_canvas_and_back(point: tuple[float, float], expected: tuple[float, float]) -> None:
-    _, place = letterbox(np.zeros((100, 200, 3), dtype=np.uint8), 100)
-    assert place.to_canvas(*point) == expected
-    assert place.to_picture(*expected) == point

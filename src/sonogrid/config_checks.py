@@ -1,0 +1,201 @@
+"""What can be wrong with a configuration, found before anything runs and told all at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from sonogrid.config import PHANTOM_CLASSES, AnySection, FoldersSource, Reader, Study, TableSource
+from sonogrid.problems import InputError, Problem, Problems
+
+SHIPPED = "see the commented config.yaml that ships with sonogrid"
+
+
+def load_study(raw: Mapping[str, Any]) -> Study:
+    """Turn a merged config mapping into a Study.
+
+    Raises InputError with every mistake at once: those a schema can say and those between sections.
+    """
+    problems = Problems()
+    study: Study | None = None
+    try:
+        study = Study.model_validate(dict(raw))
+    except ValidationError as error:
+        problems.found.extend(_as_problem(detail) for detail in error.errors(include_url=False))
+    problems.found.extend(_between_sections(raw))
+    if study is not None and not problems.found:
+        problems.found.extend(_missing_files(study))
+    problems.raise_if_any()
+    assert study is not None
+    return study
+
+
+def parse_section(section: type[AnySection], text: str) -> AnySection:
+    """Turn the JSON of one section, as rules pass it on the command line, into its object; raises InputError."""
+    try:
+        return section.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError([_as_problem(detail) for detail in error.errors(include_url=False)]) from None
+
+
+def _as_problem(detail: Any) -> Problem:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        known = _fields_at(detail["loc"][:-1])
+        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        return Problem(f"config key {key}", "is not known", f"{hint}Allowed here: {', '.join(known)}")
+    if detail["type"] == "missing":
+        return Problem(f"config key {key}", "is missing", f"Add it; {SHIPPED}")
+    reason = detail["msg"].removeprefix("Value error, ")
+    return Problem(f"config key {key}", f"value {detail['input']!r}: {reason}", f"Change it; {SHIPPED}")
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    """Field names of the section at a location such as ('inits', 'pretrained', 'corpus')."""
+    schema: dict[str, Any] = Study.model_json_schema()
+    definitions, node = schema["$defs"], schema
+    for part in location:
+        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+        node = next((option for option in node.get("anyOf", ()) if "$ref" in option), node)
+        if "$ref" in node:
+            node = definitions[node["$ref"].rsplit("/", 1)[1]]
+    return list(node.get("properties", {}))
+
+
+def _between_sections(raw: Mapping[str, Any]) -> list[Problem]:
+    """Mistakes that need two sections; reads the raw mapping so that they show beside schema mistakes."""
+    problems = Problems()
+
+    def section(*path: str) -> Any:
+        node: Any = raw
+        for part in path:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        return node
+
+    def listed(*path: str) -> list[Any]:
+        node = section(*path)
+        return list(node) if isinstance(node, (list, tuple)) else []
+
+    inits = section("inits")
+    defined = dict(inits) if isinstance(inits, Mapping) else {}
+    for init in listed("grid", "inits"):
+        if init not in defined:
+            problems.add(
+                "config key grid.inits",
+                f"init {init!r} is not defined",
+                f"Define it under inits, or choose from: {', '.join(map(str, defined)) or 'none defined'}",
+            )
+            continue
+        details = defined[init] if isinstance(defined[init], Mapping) else {}
+        if details.get("source") == "corpus":
+            for key in ("corpus", "training"):
+                if not details.get(key):
+                    problems.add(f"config key inits.{init}.{key}", "is missing", "source 'corpus' needs it")
+    for init in listed("statistics", "pretraining_effect"):
+        if init not in listed("grid", "inits"):
+            problems.add(
+                "config key statistics.pretraining_effect",
+                f"init {init!r} is not in grid.inits",
+                "Name two inits of the grid, or write null",
+            )
+    found = listed("cohort", "modalities")
+    for modality in listed("grid", "modalities"):
+        if modality not in found:
+            problems.add(
+                "config key grid.modalities",
+                f"{modality!r} is not among cohort.modalities",
+                f"Choose from: {', '.join(map(str, found))}",
+            )
+    cohorts: dict[tuple[str, ...], Any] = {("cohort",): section("cohort")}
+    for init, details in defined.items():
+        if isinstance(details, Mapping) and details.get("source") == "corpus" and details.get("corpus"):
+            cohorts["inits", str(init), "corpus"] = details["corpus"]
+    for path, cohort in cohorts.items():
+        if not isinstance(cohort, Mapping):
+            continue
+        reader = cohort.get("reader")
+        if reader in get_args(Reader) and not isinstance(cohort.get(reader), Mapping):
+            key = ".".join((*path, str(reader)))
+            problems.add(f"config key {key}", "is missing", f"reader {reader!r} needs it; {SHIPPED}")
+            continue
+        problems.found.extend(_reader_mappings(".".join(path), cohort))
+        problems.found.extend(_phantom_classes(".".join(path), cohort))
+    return problems.found
+
+
+def _reader_mappings(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
+    """Classes and modalities of the study that the chosen reader has no name for."""
+    problems = Problems()
+    reader = cohort.get("reader")
+    source = cohort.get(reader) if isinstance(reader, str) else None
+    if reader not in ("folders", "table") or not isinstance(source, Mapping):
+        return []
+    for wanted, mapping in (("classes", "labels"), ("modalities", "modalities")):
+        named = source.get(mapping)
+        names = cohort.get(wanted)
+        if not isinstance(named, Mapping) or not isinstance(names, (list, tuple)):
+            continue
+        for name in names:
+            if name not in named:
+                problems.add(
+                    f"config key {key}.{reader}.{mapping}",
+                    f"{name!r} of {key}.{wanted} has no entry",
+                    f"Say what the data calls {name!r}, or take it out of {key}.{wanted}",
+                )
+    return problems.found
+
+
+def _phantom_classes(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
+    """Classes that the simulated organ does not have."""
+    source = cohort.get("phantom")
+    organ = source.get("organ", "neck") if isinstance(source, Mapping) else None
+    named, known = cohort.get("classes"), PHANTOM_CLASSES.get(str(organ))
+    if cohort.get("reader") != "phantom" or known is None or not isinstance(named, (list, tuple)):
+        return []
+    if sorted(map(str, named)) == sorted(known):
+        return []
+    what = f"the simulated organ {organ!r} has other classes than {', '.join(map(str, named))}"
+    return [Problem(f"config key {key}.classes", what, f"Name exactly these: {', '.join(known)}")]
+
+
+def _missing_files(study: Study) -> list[Problem]:
+    """Files and folders that the config names and that are not there."""
+    problems = Problems()
+    cohorts = {"cohort": study.cohort}
+    for name in study.grid.inits:
+        init = study.inits[name]
+        if init.source == "corpus" and init.corpus is not None:
+            cohorts[f"inits.{name}.corpus"] = init.corpus
+        for backbone, weights in init.files.items() if init.source == "timm" else ():
+            if not weights.is_file():
+                problems.add(
+                    f"config key inits.{name}.files.{backbone}",
+                    f"there is no file {weights}",
+                    "Correct the path, or remove the entry to take the weights from the hub",
+                )
+    for key, cohort in cohorts.items():
+        source = cohort.source
+        if isinstance(source, FoldersSource) and not source.root.is_dir():
+            problems.add(
+                f"config key {key}.folders.root",
+                f"there is no folder {source.root}",
+                "Write the folder that holds the pictures",
+            )
+        if isinstance(source, TableSource) and not source.file.is_file():
+            problems.add(
+                f"config key {key}.table.file",
+                f"there is no file {source.file}",
+                "Write the path of the CSV",
+            )
+    official = study.splits.official
+    if official is not None and not official.file.is_file():
+        problems.add(
+            "config key splits.official.file",
+            f"there is no file {official.file}",
+            "Correct the path, or write null to draw folds",
+        )
+    return problems.found
