@@ -41,3 +41,10 @@ include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/explain.smk"
 include: "rules/report.smk"
+
+
+onerror:
+    print(
+        "A job failed. What went wrong stands above, and at the end of the job's file below "
+        f"{LOGS}/. Finished cells are kept: type the same command to go on."
+    )

@@ -2,6 +2,7 @@
 import re
 import shlex
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -10,6 +11,8 @@ from sonogrid.config_checks import load_study
 from sonogrid.grid import CELL_FOLDER, CORPUS_FOLDER, PRETRAINED_FOLDER, Grid, cell_folder
 from sonogrid.problems import InputError
 
+if not Path("config.yaml").is_file():
+    raise WorkflowError("There is no config.yaml here. Run in the folder of the repository, or add --directory FOLDER.")
 try:
     STUDY = load_study(config)
 except InputError as error:

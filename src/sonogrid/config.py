@@ -32,6 +32,12 @@ def _name(value: str) -> str:
     return value
 
 
+def _plain_path(value: Path) -> Path:
+    if any(character in "{}" or not character.isprintable() for character in str(value)):
+        raise ValueError("must have no braces and no control characters")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
 """A word that becomes part of a path or a column: letters, digits, '_', '.', '-'."""
 Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
@@ -235,7 +241,9 @@ class Study(Section):
 
     study: Name = Field(description="short name, shown on tables and figures")
     seed: int = Field(ge=0, lt=2**32, description="every random number of the study derives from it")
-    results: Path = Field(Path("results"), description="folder for everything generated")
+    results: Annotated[Path, AfterValidator(_plain_path)] = Field(
+        Path("results"), description="folder for everything generated"
+    )
     cohort: CohortConfig
     images: Images
     splits: Splits

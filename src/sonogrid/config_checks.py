@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -24,7 +25,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     try:
         study = Study.model_validate(dict(raw))
     except ValidationError as error:
-        problems.found.extend(_as_problem(detail) for detail in error.errors(include_url=False))
+        problems.found.extend(_as_problems(error))
     problems.found.extend(_between_sections(raw))
     if study is not None and not problems.found:
         problems.found.extend(_missing_files(study))
@@ -38,7 +39,14 @@ def parse_section(section: type[AnySection], text: str) -> AnySection:
     try:
         return section.model_validate_json(text)
     except ValidationError as error:
-        raise InputError([_as_problem(detail) for detail in error.errors(include_url=False)]) from None
+        raise InputError(_as_problems(error)) from None
+
+
+def _as_problems(error: ValidationError) -> list[Problem]:
+    details = error.errors(include_url=False)
+    parents = {detail["loc"][:-1] for detail in details}
+    # A list of wrong entries counts as too short as well, which says nothing new.
+    return [_as_problem(one) for one in details if one["type"] != "too_short" or one["loc"] not in parents]
 
 
 def _as_problem(detail: Any) -> Problem:
@@ -95,6 +103,7 @@ def _between_sections(raw: Mapping[str, Any]) -> list[Problem]:
             for key in ("corpus", "training"):
                 if not details.get(key):
                     problems.add(f"config key inits.{init}.{key}", "is missing", "source 'corpus' needs it")
+    problems.found.extend(_same_panels(listed("grid", "backbones"), listed("grid", "inits")))
     for init in listed("statistics", "pretraining_effect"):
         if init not in listed("grid", "inits"):
             problems.add(
@@ -147,6 +156,17 @@ def _reader_mappings(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
                     f"Say what the data calls {name!r}, or take it out of {key}.{wanted}",
                 )
     return problems.found
+
+
+def _same_panels(backbones: list[Any], inits: list[Any]) -> list[Problem]:
+    """Pairs of backbone and init whose Grad-CAM panels, gradcam_{backbone}_{init}, would be one file."""
+    stems = Counter(f"{backbone}_{init}" for backbone in set(map(str, backbones)) for init in set(map(str, inits)))
+    what = "two pairs of backbone and init have this as their common name"
+    return [
+        Problem("config key grid.inits", f"{stem!r}: {what}", "Rename an init")
+        for stem, count in stems.items()
+        if count > 1
+    ]
 
 
 def _phantom_classes(key: str, cohort: Mapping[str, Any]) -> list[Problem]:

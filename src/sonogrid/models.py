@@ -59,20 +59,25 @@ def build_from_timm(backbone: str, n_classes: int, input_size: int, file: Path |
     Raises InputError where the weights cannot be had or do not fit.
     """
     overlay = {"file": str(file)} if file is not None else None
+    where = f"weights of {backbone}" + (f" in {file}" if file else " from the hub")
+    remedy = "Put a weights file of this backbone under inits.<name>.files, or choose another init"
+    state = torch.get_rng_state()
+    untrained = build_model(backbone, n_classes, input_size).state_dict()
+    torch.set_rng_state(state)
     try:
-        return build_model(backbone, n_classes, input_size, pretrained=True, pretrained_cfg_overlay=overlay)
+        model = build_model(backbone, n_classes, input_size, pretrained=True, pretrained_cfg_overlay=overlay)
     except (OSError, RuntimeError, KeyError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        where = f"weights of {backbone}" + (f" in {file}" if file else " from the hub")
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            [
-                Problem(
-                    where,
-                    f"cannot be loaded ({reason})",
-                    "Put a weights file of this backbone under inits.<name>.files, or choose another init",
-                )
-            ]
-        ) from error
+        raise InputError([Problem(where, f"cannot be loaded ({reason})", remedy)]) from error
+    # timm passes over tensors whose names it does not find: those are still the random ones of the same state.
+    body = {name: tensor for name, tensor in model.state_dict().items() if name not in head_parameters(model)}
+    kernels = [name for name, tensor in body.items() if tensor.ndim > 1]
+    random = [name for name in kernels if torch.equal(body[name], untrained[name])]
+    wrong = random + [name for name, tensor in body.items() if not torch.isfinite(tensor).all()]
+    if wrong:
+        what = f"{len(wrong)} of {len(body)} tensors are missing or not finite, first {wrong[0]}"
+        raise InputError([Problem(where, what, remedy)])
+    return model
 
 
 def build_from_corpus(backbone: str, n_classes: int, input_size: int, file: Path) -> nn.Module:

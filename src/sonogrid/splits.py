@@ -64,15 +64,13 @@ def draw_folds(patients: pd.DataFrame, k: int, seed: int) -> dict[str, int]:
     Raises InputError if a class has fewer than k patients.
     """
     problems = Problems()
-    for label, count in patients["label"].value_counts().sort_index().items():
-        if count < k:
-            problems.add(
-                f"class {label!r}",
-                f"has {count} patients, fewer than {k} folds: some folds could not be tested on it",
-                f"Set splits.folds to {count} or less, or add patients"
-                if count > 1
-                else "Add patients, or take the class out of cohort.classes",
-            )
+    counts = patients["label"].value_counts().sort_index()
+    most = int(counts[counts > 1].min()) if (counts > 1).any() else 1
+    for label, count in counts[counts < k].items():
+        fewer_folds = f"Set splits.folds to {most} or less, or add patients"
+        remedy = fewer_folds if count > 1 else "Add patients, or take the class out of cohort.classes"
+        what = f"has {count} patients, fewer than {k} folds: some folds could not be tested on it"
+        problems.add(f"class {label!r}", what, remedy)
     problems.raise_if_any()
     return {patient: place % k for place, patient in enumerate(_order(patients, derive_seed(seed, "folds")))}
 

@@ -18,6 +18,7 @@ from sonogrid.config import Training
 from sonogrid.console import Advance, silent
 from sonogrid.examples import Examples, balanced_weights
 from sonogrid.models import has_bfloat16, logits_of, normalise
+from sonogrid.problems import InputError, Problem
 
 
 @dataclass
@@ -108,7 +109,7 @@ def fit(
     AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) with warm-up and cosine, class- and patient-balanced
     cross-entropy, augmentation that is legal for each image's modality. Ends with the weights of the epoch of the
     lowest inner loss.
-    Raises FloatingPointError if no epoch had a finite inner loss.
+    Raises InputError if no epoch had a finite inner loss.
     """
     fitting = Fitting(model, train, recipe, seed, device)
     result, best, best_weights = Fit(), math.inf, model.state_dict()
@@ -125,7 +126,8 @@ def fit(
         if epoch - result.chosen_epoch >= recipe.patience:
             break
     if result.chosen_epoch == 0:
-        raise FloatingPointError("the inner loss was never finite; lower training.learning_rate")
+        what = "the inner loss was never finite"
+        raise InputError([Problem("config key training.learning_rate", what, "Lower it, or check the first weights")])
     model.load_state_dict(best_weights)
     return result
 

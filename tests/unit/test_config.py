@@ -173,3 +173,22 @@ def test_a_panel_depends_on_its_own_backbone_and_init_only(raw):
     raw["statistics"]["resamples"] = 500
     raw["inits"]["pretrained"]["training"]["epochs"] = 1
     assert load_study(raw).for_panel("test_resnet", "scratch") == panel
+
+
+def test_panels_of_two_configurations_cannot_be_one_file(raw):
+    raw["grid"] |= {"backbones": ["efficientnet_b0", "efficientnet_b0_gn"], "inits": ["a", "gn_a"]}
+    raw["inits"] |= {"a": {"source": "random"}, "gn_a": {"source": "random"}}
+    raw["statistics"]["pretraining_effect"] = None
+    (message,) = messages(raw)
+    assert "'efficientnet_b0_gn_a'" in message
+
+
+@pytest.mark.parametrize("results", ["a{b}", "a\nb"])
+def test_results_folder_of_odd_characters(raw, results):
+    raw["results"] = results
+    assert any("config key results" in message for message in messages(raw))
+
+
+def test_a_backbone_name_cannot_carry_a_command(raw):
+    raw["grid"]["backbones"] = ["test_resnet.`touch x`", "test_resnet./../../x"]
+    assert len(messages(raw)) == 2

@@ -111,6 +111,30 @@ def test_published_weights_load_from_a_local_file_through_timm(backbone, suffix,
     assert set(ours) - set(same) - head <= {"pos_embed"}
 
 
+@pytest.mark.parametrize("kept", [0, 5])
+def test_published_weights_of_other_names_are_refused_and_not_silently_random(kept, tmp_path):
+    tensors = timm.create_model("test_resnet").state_dict()
+    named = {(k if i < kept else f"other.{k}"): v.contiguous() for i, (k, v) in enumerate(tensors.items())}
+    save_file(named, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"w\.safetensors: \d+ of \d+ tensors are missing"):
+        build_from_timm("test_resnet", 3, SIZE, tmp_path / "w.safetensors")
+
+
+def test_published_weights_that_are_not_finite_are_refused(tmp_path):
+    tensors = {k: v.contiguous() for k, v in timm.create_model("test_resnet").state_dict().items()}
+    tensors["layer1.0.conv1.weight"] = torch.full_like(tensors["layer1.0.conv1.weight"], float("nan"))
+    save_file(tensors, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"1 of \d+ tensors are missing or not finite, first layer1\.0\.conv1\.weight"):
+        build_from_timm("test_resnet", 3, SIZE, tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(("name", "content"), [("w.safetensors", b"damaged"), ("w.pth", b""), ("w.pth", b"damaged")])
+def test_damaged_weights_are_named(name, content, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="cannot be loaded"):
+        build_from_timm("test_resnet", 3, SIZE, tmp_path / name)
+
+
 def test_a_pickle_with_code_in_it_is_refused(tmp_path):
     class Hostile:
         def __reduce__(self):

@@ -11,6 +11,7 @@ import torch
 from sonogrid.config import Augment, Training
 from sonogrid.examples import Examples, balanced_weights
 from sonogrid.models import build_model, logits_of, seeded
+from sonogrid.problems import InputError
 from sonogrid.training import balanced_log_loss, fit, learning_rate_at
 
 CPU = torch.device("cpu")
@@ -79,7 +80,7 @@ def test_patience_ends_a_fit_that_gets_no_better():
 
 def test_a_loss_that_is_never_finite_is_an_error():
     recipe = RECIPE.model_copy(update={"learning_rate": 1e30, "warmup_epochs": 0, "epochs": 2})
-    with pytest.raises(FloatingPointError, match="learning_rate"):
+    with pytest.raises(InputError, match="learning_rate"):
         trained(recipe=recipe)
 
 

@@ -109,6 +109,7 @@ def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[s
             f"has {len(rows)} entries, with labels {some(sorted(set(rows['label'])))}",
             "Give every patient one label and one entry",
         )
+    problems.found.extend(_look_alikes(patients["patient_id"]))
     for image, rows in images[images["image_id"].duplicated(keep=False)].groupby("image_id"):
         problems.add(f"image_id {image!r}", f"names {some(rows['path'])}", "Give every image an id of its own")
     for patient in sorted(set(images["patient_id"]) - set(patients["patient_id"])):
@@ -128,6 +129,19 @@ def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[s
     labels = images["patient_id"].map(label_of)
     problems.found.extend(gaps(set(zip(labels, images["modality"], strict=True)), classes, modalities))
     return problems.found
+
+
+def _look_alikes(patients: pd.Series[str]) -> list[Problem]:
+    """Ids that differ only in case, spaces, invisible characters or Unicode form: one patient, spelt in two ways."""
+    spellings: dict[str, list[str]] = {}
+    for patient in sorted(set(patients)):
+        visible = "".join(one for one in unicodedata.normalize("NFKC", patient) if unicodedata.category(one) != "Cf")
+        spellings.setdefault(" ".join(visible.casefold().split()), []).append(patient)
+    what = "look alike and would count as different patients, who can stand in training and test"
+    remedy = "Spell one patient in one way; give different patients ids that differ in more"
+    return [
+        Problem(f"patients {some(map(ascii, alike))}", what, remedy) for alike in spellings.values() if len(alike) > 1
+    ]
 
 
 def gaps(found: Set[tuple[str, str]], classes: Sequence[str], modalities: Sequence[str]) -> list[Problem]:

@@ -183,3 +183,16 @@ def test_what_an_earlier_cohort_made_does_not_survive(tmp_path: Path) -> None:
     assert kept.exists()
     assert not old.exists()
     assert not (tmp_path / "ceiling.json").exists()
+
+
+@pytest.mark.parametrize("other", ["Ab", "a b", "a\u00a0b ", "ａb", "a\u200bb"])
+def test_one_patient_spelt_in_two_ways_is_refused(other: str) -> None:
+    one = cohort()
+    plain = "a b" if " " in other or "\u00a0" in other else "ab"
+    other = other if other != plain else "A B"
+    rename = dict(zip(one.patients["patient_id"].iloc[:2], (plain, other), strict=True))
+    patients = one.patients.assign(patient_id=one.patients["patient_id"].replace(rename))
+    images = one.images.assign(patient_id=one.images["patient_id"].replace(rename))
+    said = message(Cohort(patients, images))
+    assert "look alike" in said
+    assert ascii(other) in said
