@@ -37,7 +37,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "one fold": ({"splits": {"folds": 1}}, ["config key splits.folds: value 1", "greater than or equal to 2"]),
     "yes for a backbone": ({"grid": {"backbones": [True]}}, ["config key grid.backbones.0: value True", "string"]),
-    "no for a class": ({"cohort": {"classes": ["benign", False]}}, ["config key cohort.classes.1: value False"]),
+    "no for a name": ({"study": False}, ["config key study: value False", "string"]),
     "backbone named twice": (
         {"grid": {"backbones": ["test_vit", "test_vit"]}},
         ["config key grid.backbones", "named more than once: test_vit"],

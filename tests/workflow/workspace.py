@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,12 @@ from typing import Any
 import yaml
 from snakemake.utils import update_config
 
-from sonogrid.config import Study, load_study
+from sonogrid.config import Study
+from sonogrid.config_checks import load_study
 
 REPOSITORY = Path(__file__).parents[2]
 SMALLEST = Path(__file__).with_name("smallest.yaml")
-SOURCES = ("Snakefile", "config.yaml", "rules", "workflow")
+SOURCES = ("Snakefile", "config.yaml", "profiles", "rules", "workflow")
 BIN = Path(sys.executable).parent
 TIMEOUT = 500
 """Seconds; far more than any run takes, so that only a run that hangs is ended."""
@@ -64,7 +67,7 @@ class Workspace:
             source = REPOSITORY / name
             if source.is_dir():
                 shutil.copytree(source, folder / name)
-            else:
+            elif source.exists():
                 shutil.copy2(source, folder / name)
         return cls(folder)
 
@@ -124,6 +127,11 @@ class Workspace:
     def read_json(self, name: str) -> Any:
         """A JSON file below the results."""
         return json.loads((self.results / name).read_text(encoding="utf-8"))
+
+    def class_counts(self) -> dict[str, int]:
+        """Patients of each class of the cohort."""
+        with (self.results / "cohort" / "patients.csv").open(encoding="utf-8", newline="") as file:
+            return dict(Counter(row["label"] for row in csv.DictReader(file)))
 
     def temporary_files(self) -> list[Path]:
         """Files of the results with the hidden names that files have until they are whole."""
