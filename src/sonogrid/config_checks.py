@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -28,7 +30,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
         problems.found.extend(_as_problems(error))
     problems.found.extend(_between_sections(raw))
     if study is not None and not problems.found:
-        problems.found.extend(_missing_files(study))
+        problems.found.extend([*_missing_files(study), *_unwritable_results(study.results)])
     problems.raise_if_any()
     assert study is not None
     return study
@@ -219,3 +221,12 @@ def _missing_files(study: Study) -> list[Problem]:
             "Correct the path, or write null to draw folds",
         )
     return problems.found
+
+
+def _unwritable_results(results: Path) -> list[Problem]:
+    """Why nothing can be written into the results folder, which may not be there yet."""
+    there = next(path for path in (results, *results.absolute().parents) if path.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return []
+    what = f"nothing can be written into {results}: {there} is {'read-only' if there.is_dir() else 'not a folder'}"
+    return [Problem("config key results", what, "Name another folder, or make this one writable")]

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,25 @@ def whole_file(path: Path) -> Iterator[Path]:
             yield temporary
         except OSError as error:
             # A failed write does not say of which file; a full disk must.
-            raise error if error.filename else OSError(error.errno, error.strerror, str(path)) from error
+            raise (
+                error if error.filename or error.errno is None else OSError(error.errno, error.strerror, str(path))
+            ) from error
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_files(*paths: Path) -> Iterator[list[Path]]:
+    """Give a temporary path beside each path; on success rename all, the first of them last, else remove all.
+
+    Where the first path exists, the others do: an interruption while they are written leaves none of them.
+    """
+    with ExitStack() as stack:
+        yield [stack.enter_context(whole_file(path)) for path in paths]
 
 
 def write_text(text: str, path: Path) -> None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from sonogrid.config import CohortConfig, Splits, Study, Training, json_schema
 from sonogrid.config_checks import load_study, parse_section
 from sonogrid.console import progress
-from sonogrid.files import whole_file, write_csv, write_json
+from sonogrid.files import whole_files, write_csv, write_json
 from sonogrid.grid import Cell, Grid, cell_folder, derive_seed
 from sonogrid.problems import InputError, Problem
 
@@ -138,7 +138,9 @@ def pretrain(options: Namespace) -> None:
     }
     inputs = [options.patients, *options.indexes]
     record = identity | run_record(options, recipe, seed, result, started, inputs)
-    write_model(model, "weights", result, record, options.out)
+    files = (options.out / name for name in ("run.json", "history.csv", "weights.safetensors"))
+    with whole_files(*files) as (run, history, weights):
+        write_fit(model, result, record, weights, history, run)
 
 
 def train(options: Namespace) -> None:
@@ -181,8 +183,10 @@ def train(options: Namespace) -> None:
     inputs = [options.patients, options.splits, options.index, *([options.weights] if options.weights else [])]
     identity = asdict(cell) | {"init_source": options.init_source, "first_weights": first}
     record = identity | run_record(options, recipe, seed, result, started, inputs)
-    write_csv(predictions, options.out / "predictions.csv")
-    write_model(model, "model", result, record, options.out)
+    files = (options.out / name for name in ("run.json", "predictions.csv", "history.csv", "model.safetensors"))
+    with whole_files(*files) as (run, predicted, history, weights):
+        write_csv(predictions, predicted)
+        write_fit(model, result, record, weights, history, run)
 
 
 def labels_of(patients: Path) -> pd.Series[str]:
@@ -216,14 +220,13 @@ def run_record(
     }
 
 
-def write_model(model: nn.Module, stem: str, result: Fit, record: dict[str, Any], folder: Path) -> None:
-    """Write weights, history and, last, run.json: where it is, the rest is whole."""
+def write_fit(model: nn.Module, result: Fit, record: dict[str, Any], weights: Path, history: Path, run: Path) -> None:
+    """Write what a fit leaves: the weights, one row an epoch, and the record."""
     from sonogrid.models import save_weights
 
-    with whole_file(folder / f"{stem}.safetensors") as temporary:
-        save_weights(model, temporary)
-    write_csv(pd.DataFrame(result.history), folder / "history.csv")
-    write_json(record, folder / "run.json")
+    save_weights(model, weights)
+    write_csv(pd.DataFrame(result.history), history)
+    write_json(record, run)
 
 
 def evaluate(options: Namespace) -> None:
@@ -239,8 +242,11 @@ def evaluate(options: Namespace) -> None:
     files = [cell_folder(out, cell) / "predictions.csv" for cell in grid.cells()]
     predictions = collect(files, grid, load_splits(out / "splits.csv"), found.patients, found.images)
     classes, settings = study.cohort.classes, study.statistics
-    write_csv(measure(predictions, found.patients, classes, settings, study.seed), out / "metrics.csv")
-    write_csv(effects(predictions, found.patients, classes, settings, study.seed), out / "effects.csv")
+    # All is computed before anything is written: an interruption in between would leave a part.
+    metrics = measure(predictions, found.patients, classes, settings, study.seed)
+    differences = effects(predictions, found.patients, classes, settings, study.seed)
+    write_csv(metrics, out / "metrics.csv")
+    write_csv(differences, out / "effects.csv")
     write_csv(predictions, out / "predictions.csv")
 
 
