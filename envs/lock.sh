@@ -8,7 +8,7 @@ python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet 'setuptools>=77' '.[test,lint]'
 {
     echo "# Exact versions of everything, made by: make lock. Install with: pip install --no-deps -r envs/requirements.lock"
-    "$work/venv/bin/pip" freeze --exclude sonogrid --all | grep -v '^pip==' |
+    "$work/venv/bin/pip" freeze --exclude sonogrid --all | grep -v -E '^(pip==|-e )' |
         sed -E 's/^((nvidia-|cuda-|triton==).*)$/\1 ; sys_platform == "linux"/'
 } >"$work/lock"
 mv "$work/lock" envs/requirements.lock
