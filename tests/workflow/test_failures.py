@@ -61,6 +61,8 @@ def interrupted(workspace: Workspace, stand_in: Path, moment: str) -> Run:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A shell that starts this suite in the background lets it ignore SIGINT, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             wait_for(mark, process)
