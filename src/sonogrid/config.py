@@ -244,6 +244,10 @@ class Study(Section):
     results: Annotated[Path, AfterValidator(_plain_path)] = Field(
         Path("results"), description="folder for everything generated"
     )
+    cells_per_job: int = Field(
+        1, ge=1, description="at most so many cells in one job, which loads libraries and images once (grid.py)"
+    )
+    cells_per_gpu: int = Field(1, ge=1, le=64, description="so many cells of a job at the same time on its GPU")
     cohort: CohortConfig
     images: Images
     splits: Splits

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from sonogrid.config import PHANTOM_CLASSES, AnySection, FoldersSource, Reader, Study, TableSource
+from sonogrid.config import PHANTOM_CLASSES, AnySection, FoldersSource, Reader, Section, Study, TableSource
 from sonogrid.problems import InputError, Problem, Problems
 
 SHIPPED = "see the commented config.yaml that ships with sonogrid"
@@ -27,7 +27,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     try:
         study = Study.model_validate(dict(raw))
     except ValidationError as error:
-        problems.found.extend(_as_problems(error))
+        problems.found.extend(as_problems(error))
     problems.found.extend(_between_sections(raw))
     if study is not None and not problems.found:
         problems.found.extend([*_missing_files(study), *_unwritable_results(study.results)])
@@ -41,33 +41,38 @@ def parse_section(section: type[AnySection], text: str) -> AnySection:
     try:
         return section.model_validate_json(text)
     except ValidationError as error:
-        raise InputError(_as_problems(error)) from None
+        raise InputError(as_problems(error)) from None
 
 
-def _as_problems(error: ValidationError) -> list[Problem]:
+def as_problems(
+    error: ValidationError, section: type[Section] = Study, what: str = "config key", help_text: str = SHIPPED
+) -> list[Problem]:
+    """What pydantic found, each with its key (`what` says of which file), the value, and what is allowed."""
     details = error.errors(include_url=False)
     parents = {detail["loc"][:-1] for detail in details}
     # A list of wrong entries counts as too short as well, which says nothing new.
-    return [_as_problem(one) for one in details if one["type"] != "too_short" or one["loc"] not in parents]
+    told = [one for one in details if one["type"] != "too_short" or one["loc"] not in parents]
+    return [_as_problem(one, section, what, help_text) for one in told]
 
 
-def _as_problem(detail: Any) -> Problem:
+def _as_problem(detail: Any, section: type[Section], what: str, help_text: str) -> Problem:
     key = ".".join(str(part) for part in detail["loc"])
+    where = f"{what} {key}".strip()
     if detail["type"] == "extra_forbidden":
-        known = _fields_at(detail["loc"][:-1])
+        known = _fields_at(section, detail["loc"][:-1])
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        return Problem(f"config key {key}", "is not known", f"{hint}Allowed here: {', '.join(known)}")
+        return Problem(where, "is not known", f"{hint}Allowed here: {', '.join(known)}")
     if detail["type"] == "missing":
-        return Problem(f"config key {key}", "is missing", f"Add it; {SHIPPED}")
+        return Problem(where, "is missing", f"Add it; {help_text}")
     reason = detail["msg"].removeprefix("Value error, ")
-    return Problem(f"config key {key}", f"value {detail['input']!r}: {reason}", f"Change it; {SHIPPED}")
+    return Problem(where, f"value {detail['input']!r}: {reason}", f"Change it; {help_text}")
 
 
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
+def _fields_at(section: type[Section], location: tuple[Any, ...]) -> list[str]:
     """Field names of the section at a location such as ('inits', 'pretrained', 'corpus')."""
-    schema: dict[str, Any] = Study.model_json_schema()
-    definitions, node = schema["$defs"], schema
+    schema: dict[str, Any] = section.model_json_schema()
+    definitions, node = schema.get("$defs", {}), schema
     for part in location:
         node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
         node = next((option for option in node.get("anyOf", ()) if "$ref" in option), node)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, combinations, product
+from math import prod
 from pathlib import Path
 
 from sonogrid.config import Study
@@ -63,8 +64,36 @@ class Grid:
             for fold in range(self.folds):
                 yield Cell(one.backbone, one.init, one.modality, fold)
 
+    def axes(self) -> dict[str, tuple[str | int, ...]]:
+        """The values of every axis; the last varies fastest."""
+        return {
+            "backbone": self.backbones,
+            "init": self.inits,
+            "modality": self.modalities,
+            "fold": tuple(range(self.folds)),
+        }
+
+    def packed_axes(self, cells_per_job: int) -> tuple[str, ...]:
+        """The axes that a job takes whole, so that it has as many cells as can be, but at most `cells_per_job`.
+
+        The cells of a job are a box in the grid: whole axes inside, one value of each of the others. Backbones are the
+        last to go inside, so that a new backbone is a new job and changes no other. Of equal choices the one with the
+        later axes wins, as its cells share first weights.
+        """
+        sizes = {axis: len(values) for axis, values in self.axes().items() if len(values) > 1}
+        late_first = [axis for axis in reversed(sizes) if axis != "backbone"]
+        choices = list(chain.from_iterable(combinations(late_first, count) for count in range(len(late_first) + 1)))
+        choices.append(tuple(sizes))
+        fitting = [choice for choice in choices if prod(sizes[axis] for axis in choice) <= cells_per_job]
+        best = max(fitting, key=lambda choice: prod(sizes[axis] for axis in choice))
+        return tuple(axis for axis in self.axes() if axis in best)
+
+    def cells_in_a_job(self, cells_per_job: int) -> int:
+        """How many cells a job has; a divisor of the number of cells."""
+        return prod(len(self.axes()[axis]) for axis in self.packed_axes(cells_per_job))
+
     def __len__(self) -> int:
-        return len(self.backbones) * len(self.inits) * len(self.modalities) * self.folds
+        return prod(len(values) for values in self.axes().values())
 
     def describe(self) -> str:
         """One line for people: the axes and the number of cells."""

@@ -1,0 +1,70 @@
+"""Facts of a cluster that no workflow can guess: slurm/site.yaml, the one place a user edits before the first run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+
+from sonogrid.config import Section
+from sonogrid.config_checks import as_problems
+from sonogrid.problems import InputError, Problem
+
+SITE_FILE = Path("slurm/site.yaml")
+"""Where the profile and `sonogrid plan` look for it, below the folder of the repository."""
+
+
+def _word(value: str) -> str:
+    # These words become part of a command line on the cluster.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,:&|+/@=-]*", value):
+        raise ValueError("must be one word of letters, digits and _ . , : & | + / @ = -")
+    return value
+
+
+def _folder(value: Path) -> Path:
+    if not value.is_absolute() or not re.fullmatch(r"[A-Za-z0-9_.,:+/@=-]+", str(value)):
+        raise ValueError("must be an absolute path of letters, digits and _ . , : + / @ = -")
+    return value
+
+
+Word = Annotated[str, AfterValidator(_word)]
+
+
+class Site(Section):
+    """Facts of a cluster; each may be left out where the site has a default."""
+
+    account: Word | None = Field(None, description="who pays")
+    partition: Word | None = Field(None, description="partition of the jobs that want a GPU")
+    cpu_partition: Word | None = Field(None, description="partition of all other jobs; default: the one above")
+    qos: Word | None = Field(None, description="quality of service")
+    constraint: Word | None = Field(None, description="feature that nodes of GPU jobs must have")
+    gpu_model: Word | None = Field(None, description="GPU model, as `--gpus=MODEL:1` wants it")
+    gres: Word | None = Field(None, description="what a GPU job asks by --gres instead of --gpus=1")
+    modules: tuple[Word, ...] = Field((), description="modules that a job loads first")
+    scratch: Annotated[Path, AfterValidator(_folder)] | None = Field(
+        None, description="folder for checkpoints that every node sees; default: checkpoints/ below the results"
+    )
+
+    @property
+    def gpu_flag(self) -> str:
+        """The flag by which a job asks for its GPU."""
+        if self.gres is not None:
+            return f"--gres={self.gres}"
+        return f"--gpus={self.gpu_model}:1" if self.gpu_model else "--gpus=1"
+
+
+def load_site(path: Path = SITE_FILE) -> Site:
+    """Read a site file; one that is not there is a site without facts. Raises InputError with every mistake at once."""
+    if not path.is_file():
+        return Site()
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        return Site.model_validate(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError([Problem(str(path), f"is not YAML in UTF-8 ({reason})", "Correct it")]) from None
+    except ValidationError as error:
+        raise InputError(as_problems(error, Site, f"{path}, key", "see the examples in it")) from None
