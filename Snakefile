@@ -18,8 +18,12 @@ container: "envs/sonogrid.sif"
 include: "rules/common.smk"
 
 
+# Seconds on the machine where Snakemake runs, instead of a wait in a queue.
 localrules:
     all,
+    splits,
+    tables,
+    report,
 
 
 rule all:

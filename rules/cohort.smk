@@ -13,10 +13,10 @@ rule cohort:
         f"{LOGS}/cohort.log",
     benchmark:
         f"{BENCHMARKS}/cohort.tsv"
-    threads: 4
+    threads: REQUESTS["cohort"].cpus
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: REQUESTS["cohort"].mem_mb * attempt,
+        runtime=lambda wildcards, attempt: REQUESTS["cohort"].minutes * attempt,
     params:
         identity="--name study",
         cohort=lambda wildcards: STUDY.cohort.used().model_dump_json(exclude_none=True),

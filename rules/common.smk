@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from sonogrid.config import Explain
 from sonogrid.config_checks import load_study
 from sonogrid.grid import CELL_FOLDER, CORPUS_FOLDER, PRETRAINED_FOLDER, Grid, cell_folder
+from sonogrid.jobs import requests
 from sonogrid.problems import InputError
 
 if not Path("config.yaml").is_file():
@@ -22,6 +23,7 @@ GRID = Grid.of(STUDY)
 RESULTS = str(STUDY.results)
 LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
+CHECKPOINTS = f"{RESULTS}/checkpoints"
 CELLS = f"{RESULTS}/{CELL_FOLDER}"
 PRETRAINED = f"{RESULTS}/{PRETRAINED_FOLDER}"
 CORPUS = f"{RESULTS}/{CORPUS_FOLDER}"
@@ -41,6 +43,14 @@ WEIGHTS = {
     for init in GRID.inits
     for backbone in GRID.backbones
 }
+# A job of `train` is a box of the grid: all values of the axes inside, one wildcard for each axis outside.
+AXES = GRID.axes()
+INSIDE = {axis: AXES[axis] for axis in GRID.packed_axes(STUDY.cells_per_job)}
+OUTSIDE = [axis for axis in AXES if axis not in INSIDE]
+JOB = "/".join({"fold": "fold{fold}"}.get(axis, f"{{{axis}}}") for axis in OUTSIDE) or "all"
+BOX = {axis: lambda wildcards, axis=axis: INSIDE.get(axis) or [wildcards[axis]] for axis in AXES}
+TOGETHER = min(STUDY.cells_per_gpu, GRID.cells_in_a_job(STUDY.cells_per_job))
+REQUESTS = requests(STUDY)
 CELL_FILES = [
     f"{cell_folder(STUDY.results, cell)}/{name}"
     for cell in GRID.cells()

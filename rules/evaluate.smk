@@ -15,10 +15,10 @@ rule evaluate:
         f"{LOGS}/evaluate.log",
     benchmark:
         f"{BENCHMARKS}/evaluate.tsv"
-    threads: 1
+    threads: REQUESTS["evaluate"].cpus
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: REQUESTS["evaluate"].mem_mb * attempt,
+        runtime=lambda wildcards, attempt: REQUESTS["evaluate"].minutes * attempt,
     params:
         study=lambda wildcards: SCORED.model_copy(update={"explain": Explain()}).model_dump_json(),
     shell:

@@ -26,11 +26,11 @@ rule explain:
         f"{LOGS}/explain/{{backbone}}_{{init}}.log",
     benchmark:
         f"{BENCHMARKS}/explain/{{backbone}}_{{init}}.tsv"
-    threads: 1
+    threads: REQUESTS["explain"].cpus
     resources:
-        gpu=1,
-        mem_mb=6000,
-        runtime=60,
+        gpu=REQUESTS["explain"].gpus,
+        mem_mb=lambda wildcards, attempt: REQUESTS["explain"].mem_mb * attempt,
+        runtime=lambda wildcards, attempt: REQUESTS["explain"].minutes * attempt,
     params:
         study=lambda wildcards: STUDY.for_panel(wildcards.backbone, wildcards.init).model_dump_json(),
     shell:

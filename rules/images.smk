@@ -12,10 +12,10 @@ rule images:
         f"{LOGS}/images/{{modality}}.log",
     benchmark:
         f"{BENCHMARKS}/images/{{modality}}.tsv"
-    threads: 2
+    threads: REQUESTS["images"].cpus
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: REQUESTS["images"].mem_mb * attempt,
+        runtime=lambda wildcards, attempt: REQUESTS["images"].minutes * attempt,
     params:
         size=STUDY.images.size,
     shell:

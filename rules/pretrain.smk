@@ -22,11 +22,12 @@ rule pretrain:
         f"{LOGS}/pretrain/{{init}}/{{backbone}}.log",
     benchmark:
         f"{BENCHMARKS}/pretrain/{{init}}/{{backbone}}.tsv"
-    threads: 1
+    threads: REQUESTS["pretrain"].cpus
     resources:
-        gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 480 * attempt,
+        gpu=REQUESTS["pretrain"].gpus,
+        mem_mb=lambda wildcards, attempt: REQUESTS["pretrain"].mem_mb * attempt,
+        runtime=lambda wildcards, attempt: REQUESTS["pretrain"].minutes * attempt,
+        checkpoints=CHECKPOINTS,
     params:
         classes=lambda wildcards: CORPORA[wildcards.init].corpus.classes,
         modalities=lambda wildcards: CORPORA[wildcards.init].corpus.modalities,
@@ -34,6 +35,7 @@ rule pretrain:
         input_size=lambda wildcards: SIZES[wildcards.backbone],
         inner_fraction=STUDY.splits.inner_fraction,
         seed=STUDY.seed,
+        results=RESULTS,
     shell:
         r"""
         sonogrid --log {log:q} pretrain \
@@ -49,5 +51,6 @@ rule pretrain:
             --inner-fraction {params.inner_fraction} \
             --seed {params.seed} \
             --threads {threads} \
-            --out "$(dirname {output.run:q})"
+            --results {params.results:q} \
+            --checkpoints {resources.checkpoints:q}
         """

@@ -46,10 +46,10 @@ rule figures:
         f"{LOGS}/figures.log",
     benchmark:
         f"{BENCHMARKS}/figures.tsv"
-    threads: 1
+    threads: REQUESTS["figures"].cpus
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=lambda wildcards, attempt: REQUESTS["figures"].mem_mb * attempt,
+        runtime=lambda wildcards, attempt: REQUESTS["figures"].minutes * attempt,
     params:
         study=lambda wildcards: SCORED.model_dump_json(),
     shell:

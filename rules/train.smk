@@ -1,50 +1,71 @@
-# Needs: a store, splits.csv and the first weights. Makes: one cell of the grid.
+# Needs: stores, splits.csv and the first weights. Makes: the cells of a job, by default one cell of the grid.
 
 
 rule train:
     input:
         patients=f"{RESULTS}/cohort/patients.csv",
         splits=f"{RESULTS}/splits.csv",
-        store=f"{RESULTS}/images/{{modality}}.npy",
-        index=f"{RESULTS}/images/{{modality}}.csv",
-        weights=lambda wildcards: WEIGHTS[wildcards.init, wildcards.backbone],
+        stores=lambda wildcards: [f"{RESULTS}/images/{one}.npy" for one in BOX["modality"](wildcards)],
+        indexes=lambda wildcards: [f"{RESULTS}/images/{one}.csv" for one in BOX["modality"](wildcards)],
+        weights=lambda wildcards: [
+            file
+            for init in BOX["init"](wildcards)
+            for backbone in BOX["backbone"](wildcards)
+            for file in WEIGHTS[init, backbone]
+        ],
     output:
-        model=f"{CELLS}/model.safetensors",
-        history=f"{CELLS}/history.csv",
-        predictions=f"{CELLS}/predictions.csv",
-        run=f"{CELLS}/run.json",
+        # `update`: a job begins with what is there, so that it can keep cells that are done with the same recipe.
+        model=update(expand(f"{CELLS}/model.safetensors", **INSIDE, allow_missing=True)),
+        history=update(expand(f"{CELLS}/history.csv", **INSIDE, allow_missing=True)),
+        predictions=update(expand(f"{CELLS}/predictions.csv", **INSIDE, allow_missing=True)),
+        run=update(expand(f"{CELLS}/run.json", **INSIDE, allow_missing=True)),
     log:
-        f"{LOGS}/train/{{backbone}}/{{init}}/{{modality}}/fold{{fold}}.log",
+        f"{LOGS}/train/{JOB}.log",
     benchmark:
-        f"{BENCHMARKS}/train/{{backbone}}/{{init}}/{{modality}}/fold{{fold}}.tsv"
-    threads: 1
+        f"{BENCHMARKS}/train/{JOB}.tsv"
+    threads: REQUESTS["train"].cpus
     resources:
-        gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=REQUESTS["train"].gpus,
+        mem_mb=lambda wildcards, attempt: REQUESTS["train"].mem_mb * attempt,
+        runtime=lambda wildcards, attempt: REQUESTS["train"].minutes * attempt,
+        checkpoints=CHECKPOINTS,
     params:
+        backbone=BOX["backbone"],
+        init=BOX["init"],
+        modality=BOX["modality"],
+        fold=BOX["fold"],
         classes=STUDY.cohort.classes,
-        source=lambda wildcards: STUDY.inits[wildcards.init].source,
+        sources=lambda wildcards: [STUDY.inits[init].source for init in BOX["init"](wildcards)],
+        weights=lambda wildcards: [
+            f"{init}/{backbone}={file}"
+            for init in BOX["init"](wildcards)
+            for backbone in BOX["backbone"](wildcards)
+            for file in WEIGHTS[init, backbone]
+        ],
         training=lambda wildcards: STUDY.training.model_dump_json(),
-        input_size=lambda wildcards: SIZES[wildcards.backbone],
+        input_sizes=lambda wildcards: [SIZES[backbone] for backbone in BOX["backbone"](wildcards)],
         seed=STUDY.seed,
+        results=RESULTS,
+        together=lambda wildcards, threads: TOGETHER,
     shell:
         r"""
         sonogrid --log {log:q} train \
-            --backbone {wildcards.backbone:q} \
-            --init {wildcards.init:q} \
-            --modality {wildcards.modality:q} \
-            --fold {wildcards.fold} \
+            --backbone {params.backbone:q} \
+            --init {params.init:q} \
+            --modality {params.modality:q} \
+            --fold {params.fold} \
             --classes {params.classes:q} \
             --patients {input.patients:q} \
             --splits {input.splits:q} \
-            --store {input.store:q} \
-            --index {input.index:q} \
-            --init-source {params.source} \
-            --weights {input.weights:q} \
+            --stores {input.stores:q} \
+            --indexes {input.indexes:q} \
+            --init-source {params.sources} \
+            --weights {params.weights:q} \
             --training {params.training:q} \
-            --input-size {params.input_size} \
+            --input-size {params.input_sizes} \
             --seed {params.seed} \
-            --threads {threads} \
-            --out "$(dirname {output.run:q})"
+            --threads 1 \
+            --together {params.together} \
+            --results {params.results:q} \
+            --checkpoints {resources.checkpoints:q}
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -17,10 +18,10 @@ from sonogrid.problems import InputError
 EPILOG = """\
 examples:
   sonogrid check --config config.yaml studies/busbra.yaml
-  sonogrid train --backbone resnet18 --init scratch --modality bmode --fold 0 ... --out results/cells/...
+  sonogrid train --backbone resnet18 --init scratch --modality bmode --fold 0 1 2 ... --results results
 
 Snakemake calls these commands; `snakemake -n -p` prints each with all its flags.
-Exit codes: 0 done, 1 a failure of the program, 2 a mistake in the input, 130 interrupted.
+Exit codes: 0 done, 1 a failure of the program, 2 a mistake in the input, 130 interrupted, 143 ended by SIGTERM.
 """
 
 
@@ -107,16 +108,21 @@ def _add_fitting(commands: Commands) -> None:
     pretrain.add_argument("--inner-fraction", type=float, required=True, help="share of patients for epoch choice")
     _fitting(pretrain)
 
-    train = _stage(commands, stages.train, "train and predict one cell of the grid")
-    _identity(train)
-    train.add_argument("--modality", required=True)
-    train.add_argument("--fold", type=int, required=True, help="from 0")
+    train = _stage(commands, stages.train, "train and predict cells of the grid: every combination of the values given")
+    _identity(train, nargs="+")
+    train.add_argument("--modality", nargs="+", required=True)
+    train.add_argument("--fold", type=int, nargs="+", required=True, help="from 0")
     train.add_argument("--splits", type=Path, required=True)
-    train.add_argument("--store", type=Path, required=True)
-    train.add_argument("--index", type=Path, required=True)
-    train.add_argument("--init-source", choices=("random", "corpus", "timm"), required=True)
-    train.add_argument("--weights", type=Path, nargs="?", help="first weights: of a corpus, or a local timm file")
-    _fitting(train)
+    train.add_argument("--stores", type=Path, nargs="+", required=True, help="one a modality (.npy)")
+    train.add_argument("--indexes", type=Path, nargs="+", required=True, help="one a modality (.csv)")
+    train.add_argument(
+        "--init-source", choices=("random", "corpus", "timm"), nargs="+", required=True, help="one an init"
+    )
+    train.add_argument(
+        "--weights", nargs="*", default=[], metavar="INIT/BACKBONE=FILE", help="first weights: a corpus's, or timm's"
+    )
+    train.add_argument("--together", type=int, default=1, help="cells trained at the same time (default 1)")
+    _fitting(train, nargs="+")
 
 
 def _add_results(commands: Commands) -> None:
@@ -143,19 +149,22 @@ def _out(command: argparse.ArgumentParser, text: str) -> None:
     command.add_argument("--out", type=Path, required=True, help=text)
 
 
-def _identity(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--backbone", required=True, help="a timm name")
-    command.add_argument("--init", required=True, help="name of the initialisation")
+def _identity(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    command.add_argument("--backbone", nargs=nargs, required=True, help="a timm name")
+    command.add_argument("--init", nargs=nargs, required=True, help="name of the initialisation")
     command.add_argument("--classes", nargs="+", required=True, help="class names, in the order of the logits")
     command.add_argument("--patients", type=Path, required=True)
 
 
-def _fitting(command: argparse.ArgumentParser) -> None:
+def _fitting(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
     command.add_argument("--training", required=True, help="the `training` section of the config as JSON")
-    command.add_argument("--input-size", type=int, required=True, help="side in pixels at which the model sees")
+    command.add_argument(
+        "--input-size", type=int, nargs=nargs, required=True, help="side in pixels at which the backbone sees"
+    )
     _seed(command)
-    command.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    _out(command, "folder for the model and its records")
+    command.add_argument("--threads", type=int, default=1, help="CPU threads of a cell (default 1)")
+    command.add_argument("--results", type=Path, required=True, help="folder of the study's results")
+    command.add_argument("--checkpoints", type=Path, required=True, help="folder for the state of unfinished fits")
 
 
 @contextmanager
@@ -170,9 +179,18 @@ def _logged(log: Path | None) -> Iterator[TextIO]:
         yield Tee(file, terminal)  # type: ignore[misc]
 
 
+class Terminated(BaseException):
+    """SIGTERM came: what a cluster sends before it kills, and time to leave nothing half-written."""
+
+
+def _raise_terminated(signum: int, frame: object) -> None:
+    raise Terminated
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     options = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         with _logged(options.log) as failures:
             return _run(options, failures)
@@ -185,12 +203,15 @@ def _run(options: argparse.Namespace, failures: TextIO) -> int:
         options.run(options)
     except InputError as error:
         print(error, file=failures)
-        return 2
+        return error.exit_code
     except OSError as error:
         return _refuse_file(error, failures)
     except KeyboardInterrupt:
         print("Interrupted; nothing half-written was left.", file=failures)
         return 130
+    except Terminated:
+        print("Ended from outside (SIGTERM); nothing half-written was left.", file=failures)
+        return 143
     except Exception:  # noqa: BLE001 - the last place that can put a traceback into the log
         traceback.print_exc(file=failures)
         return 1

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
+
+Content = TypeVar("Content")
+LEFTOVER_SECONDS = 3600.0
+"""Age at which a temporary file is no longer being written by anyone."""
 
 
 @contextmanager
@@ -76,3 +82,28 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_once(read: Callable[..., Content]) -> Callable[..., Content]:
+    """The same function of one or more paths, which reads again only if a file has changed since."""
+
+    @functools.lru_cache(maxsize=64)
+    def remembered(paths: tuple[Path, ...], _modified: tuple[int, ...]) -> Content:
+        return read(*paths)
+
+    @functools.wraps(read)
+    def look(*paths: Path) -> Content:
+        return remembered(paths, tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths))
+
+    return look
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Remove temporary files of `whole_file` that a killed process left behind, once nobody can be writing them."""
+    for folder in folders:
+        for file in folder.glob(".*.*") if folder.is_dir() else ():
+            try:
+                if file.is_file() and time.time() - file.stat().st_mtime > LEFTOVER_SECONDS:
+                    file.unlink()
+            except FileNotFoundError:
+                continue

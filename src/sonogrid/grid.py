@@ -119,3 +119,8 @@ CORPUS_FOLDER = "pretrained/{init}/corpus"
 def cell_folder(results: Path, cell: Cell) -> Path:
     """Folder that holds everything of one cell."""
     return results / CELL_FOLDER.format(backbone=cell.backbone, init=cell.init, modality=cell.modality, fold=cell.fold)
+
+
+def checkpoint_file(folder: Path) -> Path:
+    """File for the state of an unfinished run whose results belong into `folder`, its twin below the checkpoints."""
+    return folder.with_name(f"{folder.name}.pt")

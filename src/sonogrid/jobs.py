@@ -11,7 +11,7 @@ from sonogrid.grid import Grid
 GPU_STAGES = ("pretrain", "train", "explain")
 """The stages that want a GPU; no other ever waits for one."""
 LONGEST_MINUTES = 12 * 60
-"""No first attempt asks for more: a cell goes on from its last epoch, so a short limit costs little, a long one waits."""
+"""No first attempt asks for more: a cell cut short goes on from its last epoch, while long jobs wait in the queue."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def requests(study: Study) -> dict[str, Request]:
         "images": Request(0, 2, 4000, 60),
         "pretrain": Request(1, 1, 6000, 4 * 60),
         "train": Request(1, together, 4000 + 2000 * together, train_minutes),
-        "evaluate": Request(0, 1, 4000, 60),
+        "evaluate": Request(0, 1, 8000, 60),
         "explain": Request(1, 1, 6000, 60),
         "figures": Request(0, 1, 4000, 30),
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,21 @@ class Problem:
 class InputError(Exception):
     """An input cannot be used; carries every problem that was found, not only the first."""
 
+    exit_code = 2
+
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class CellError(InputError):
+    """Some cells of a job failed, each for its own reason; the others are done."""
+
+    exit_code = 1
+
+    def __init__(self, failures: Mapping[Any, Problem], cells: int) -> None:
+        super().__init__(list(failures.values()))
+        self.args = (f"{len(failures)} of {cells} cells failed:\n{self.args[0]}",)
 
 
 class Problems:

@@ -1,32 +1,59 @@
-"""What anyone needs to redo a result: versions, device, commit, hashes of what went in."""
+"""What anyone needs to redo a result: versions, code, commit, and the machine."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import os
 import platform
 import subprocess
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sonogrid.files import sha256
-
 PACKAGES = ("sonogrid", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "snakemake")
+FOLDER = Path(__file__).parent
 
 
-def circumstances(inputs: Sequence[Path]) -> dict[str, Any]:
-    """Versions, platform and commit (null outside a git checkout), and the SHA-256 of each input by its name."""
+def circumstances() -> dict[str, Any]:
+    """Versions, platform, digest of this package's code, and commit (null outside a git checkout)."""
     return {
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | package_versions(),
         "platform": platform.platform(),
+        "code": code_digest(),
         "commit": commit(),
-        "inputs": {str(path): sha256(path) for path in inputs},
     }
 
 
+def whereabouts(device: str) -> dict[str, Any]:
+    """Where this process computes: device, node, and what SLURM says of the job (null outside SLURM)."""
+    return {
+        "device": device,
+        "node": os.environ.get("SLURMD_NODENAME", platform.node()),
+        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+        "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+
+
+@functools.cache
+def package_versions() -> dict[str, str]:
+    """Installed version of each package of PACKAGES."""
+    return {name: version(name) for name in PACKAGES}
+
+
+@functools.cache
+def code_digest() -> str:
+    """SHA-256 over the modules of this package: says more than a commit where there are uncommitted changes."""
+    digest = hashlib.sha256()
+    for module in sorted(FOLDER.rglob("*.py")):
+        digest.update(module.relative_to(FOLDER).as_posix().encode() + b"\0" + module.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+@functools.cache
 def commit() -> str | None:
     """Commit of the checkout this package runs from, with `-dirty` for uncommitted changes; None if there is none."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    command = ["git", "-C", str(FOLDER), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -5,30 +5,25 @@ Heavy imports stand inside the stages that need them: torch and timm take second
 
 from __future__ import annotations
 
-import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sonogrid.config import CohortConfig, Splits, Study, Training, json_schema
 from sonogrid.config_checks import load_study, parse_section
 from sonogrid.console import progress
-from sonogrid.files import whole_files, write_csv, write_json
-from sonogrid.grid import Cell, Grid, cell_folder, derive_seed
+from sonogrid.files import whole_files, write_csv
+from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, checkpoint_file, derive_seed
 from sonogrid.problems import InputError, Problem
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-    from torch import nn
 
-    from sonogrid.training import Fit
+Value = TypeVar("Value")
 
 
 def check(options: Namespace) -> None:
@@ -101,132 +96,100 @@ def splits(options: Namespace) -> None:
 
 
 def pretrain(options: Namespace) -> None:
-    """Train one backbone on a corpus."""
+    """Train one backbone on a corpus, from its last epoch if it was cut short."""
     import torch
 
+    from sonogrid.checkpoints import Checkpoint
+    from sonogrid.cohort.manifest import labels_of
     from sonogrid.examples import examples_of, joined
     from sonogrid.images.store import open_store
-    from sonogrid.models import best_device, build_model, seeded
+    from sonogrid.models import best_device, build_model, device_name, save_weights, seeded
     from sonogrid.pretraining import divide
+    from sonogrid.provenance import whereabouts
+    from sonogrid.runs import recipe_of, run_record, write_history, write_record
     from sonogrid.training import fit
 
-    started = time.perf_counter()
     torch.set_num_threads(options.threads)
-    (options.out / "run.json").unlink(missing_ok=True)
-    seed = derive_seed(options.seed, "pretrain", options.init, options.backbone)
-    recipe = parse_section(Training, options.training)
-    labels = labels_of(options.patients)
-    parts = divide(labels, options.inner_fraction, derive_seed(options.seed, "pretrain", options.init))
-    stores = [open_store(npy, csv) for npy, csv in zip(options.stores, options.indexes, strict=True)]
-    train_part, inner_part = (
-        joined(
-            [
-                examples_of(store, modality, part, options.classes, options.input_size)
-                for store, modality in zip(stores, options.modalities, strict=True)
-            ]
-        )
-        for part in parts
-    )
-    with seeded(seed), progress(f"pretrain {options.backbone}", recipe.epochs) as advance:
-        model = build_model(options.backbone, len(options.classes), options.input_size)
-        result = fit(model, train_part, inner_part, recipe, seed, best_device(), advance)
+    folder = options.results / PRETRAINED_FOLDER.format(init=options.init, backbone=options.backbone)
+    (folder / "run.json").unlink(missing_ok=True)
+    training = parse_section(Training, options.training)
     identity = {
         "backbone": options.backbone,
         "init": options.init,
         "modalities": options.modalities,
         "inner_fraction": options.inner_fraction,
     }
+    seed = derive_seed(options.seed, "pretrain", options.init, options.backbone)
     inputs = [options.patients, *options.indexes]
-    record = identity | run_record(options, recipe, seed, result, started, inputs)
-    files = (options.out / name for name in ("run.json", "history.csv", "weights.safetensors"))
+    size, threads = options.input_size, options.threads
+    recipe = recipe_of(identity, options.classes, size, training, options.seed, seed, threads, inputs)
+    labels = labels_of(options.patients)
+    parts = divide(labels, options.inner_fraction, derive_seed(options.seed, "pretrain", options.init))
+    stores = [open_store(npy, csv) for npy, csv in zip(options.stores, options.indexes, strict=True)]
+    train_part, inner_part = (
+        joined(
+            [
+                examples_of(store, modality, part, options.classes, size)
+                for store, modality in zip(stores, options.modalities, strict=True)
+            ]
+        )
+        for part in parts
+    )
+    device = best_device()
+    twin = options.checkpoints / folder.relative_to(options.results)
+    checkpoint = Checkpoint(checkpoint_file(twin), recipe, whereabouts(device_name(device)))
+    with seeded(seed), progress(f"pretrain {options.backbone}", training.epochs) as advance:
+        model = build_model(options.backbone, len(options.classes), size)
+        start = checkpoint.load()
+        result = fit(model, train_part, inner_part, training, seed, device, advance, start, checkpoint.keep)
+    record = run_record(recipe, result, checkpoint.attempts(len(result.history)))
+    files = (folder / name for name in ("run.json", "history.csv", "weights.safetensors"))
     with whole_files(*files) as (run, history, weights):
-        write_fit(model, result, record, weights, history, run)
+        save_weights(model, weights)
+        write_history(result, history)
+        write_record(record, run)
+    checkpoint.file.unlink(missing_ok=True)
 
 
 def train(options: Namespace) -> None:
-    """Train one cell, then predict its inner and held-out patients."""
-    import torch
+    """Train the cells of a job, then predict their inner and held-out patients."""
+    from sonogrid.cells import Job, train_cells
 
-    from sonogrid.examples import examples_of
-    from sonogrid.images.store import open_store
-    from sonogrid.inference import predictions_of
-    from sonogrid.models import best_device, fingerprint, first_model, seeded
-    from sonogrid.splits import load_splits
-    from sonogrid.training import fit
-
-    started = time.perf_counter()
-    torch.set_num_threads(options.threads)
-    (options.out / "run.json").unlink(missing_ok=True)
-    cell = Cell(options.backbone, options.init, options.modality, options.fold)
-    seed = cell.seed(options.seed)
-    recipe = parse_section(Training, options.training)
-    labels, split = labels_of(options.patients), load_splits(options.splits)
-    store = open_store(options.store, options.index)
-
-    def part(name: str) -> Any:
-        members = split.loc[(split["fold"] == cell.fold) & (split["part"] == name), "patient_id"]
-        return examples_of(store, cell.modality, labels[members], options.classes, options.input_size)
-
-    with seeded(seed), progress(f"train {cell.backbone} fold {cell.fold}", recipe.epochs) as advance:
-        model = first_model(
-            options.init_source, cell.backbone, len(options.classes), options.input_size, options.weights
-        )
-        first = fingerprint(model)
-        inner = part("inner")
-        result = fit(model, part("train"), inner, recipe, seed, best_device(), advance)
-    predictions = pd.concat(
-        [
-            predictions_of(model, examples, cell, name, options.classes)
-            for name, examples in (("inner", inner), ("test", part("test")))
-        ]
+    weights = dict(_named_file(text) for text in options.weights)
+    job = Job(
+        classes=tuple(options.classes),
+        training=parse_section(Training, options.training),
+        study_seed=options.seed,
+        threads=options.threads,
+        patients=options.patients,
+        splits=options.splits,
+        stores=_each("--stores and --indexes", options.modality, zip(options.stores, options.indexes, strict=False)),
+        init_sources=_each("--init-source", options.init, options.init_source),
+        weights={(init, backbone): file for (init, backbone), file in weights.items()},
+        input_sizes=_each("--input-size", options.backbone, options.input_size),
+        results=options.results,
+        checkpoints=options.checkpoints,
     )
-    inputs = [options.patients, options.splits, options.index, *([options.weights] if options.weights else [])]
-    identity = asdict(cell) | {"init_source": options.init_source, "first_weights": first}
-    record = identity | run_record(options, recipe, seed, result, started, inputs)
-    files = (options.out / name for name in ("run.json", "predictions.csv", "history.csv", "model.safetensors"))
-    with whole_files(*files) as (run, predicted, history, weights):
-        write_csv(predictions, predicted)
-        write_fit(model, result, record, weights, history, run)
+    axes = (options.backbone, options.init, options.modality, options.fold)
+    train_cells([Cell(*point) for point in product(*axes)], job, options.together)
 
 
-def labels_of(patients: Path) -> pd.Series[str]:
-    """Class name of every patient of a patients.csv, by patient_id."""
-    table = pd.read_csv(patients, dtype=str, keep_default_na=False)
-    return table.set_index("patient_id")["label"]
+def _each(flag: str, names: Sequence[str], values: Iterable[Value]) -> dict[str, Value]:
+    """One value for each name, in the same order; raises InputError where the numbers differ."""
+    given = list(values)
+    if len(given) != len(names):
+        what = f"gives {len(given)} values for {len(names)} names ({', '.join(names)})"
+        raise InputError([Problem(flag, what, "Give one value for each, in the same order")])
+    return dict(zip(names, given, strict=True))
 
 
-def run_record(
-    options: Namespace, recipe: BaseModel, seed: int, result: Fit, started: float, inputs: Sequence[Path]
-) -> dict[str, Any]:
-    """What run.json says of a fit: enough for anyone to redo it."""
-    import torch
-
-    from sonogrid.models import best_device
-    from sonogrid.provenance import circumstances
-
-    device = best_device()
-    return {
-        "classes": options.classes,
-        "input_size": options.input_size,
-        "training": recipe.model_dump(mode="json"),
-        "study_seed": options.seed,
-        "seed": seed,
-        "threads": options.threads,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "seconds": round(time.perf_counter() - started, 3),
-        "epochs_run": len(result.history),
-        "chosen_epoch": result.chosen_epoch,
-        **circumstances(inputs),
-    }
-
-
-def write_fit(model: nn.Module, result: Fit, record: dict[str, Any], weights: Path, history: Path, run: Path) -> None:
-    """Write what a fit leaves: the weights, one row an epoch, and the record."""
-    from sonogrid.models import save_weights
-
-    save_weights(model, weights)
-    write_csv(pd.DataFrame(result.history), history)
-    write_json(record, run)
+def _named_file(text: str) -> tuple[tuple[str, str], Path]:
+    """`INIT/BACKBONE=FILE`; raises InputError for anything else."""
+    name, separator, file = text.partition("=")
+    init, slash, backbone = name.partition("/")
+    if not (separator and slash and file):
+        raise InputError([Problem(f"--weights {text}", "is not INIT/BACKBONE=FILE", "Write it so")])
+    return (init, backbone), Path(file)
 
 
 def evaluate(options: Namespace) -> None:
@@ -316,6 +279,7 @@ def report(options: Namespace) -> None:
 
 def first_images(study: Study) -> dict[tuple[str, str], NDArray[np.uint8]]:
     """The first canvas of the store for each class and modality: an example that nobody picked."""
+    from sonogrid.cohort.manifest import labels_of
     from sonogrid.images.store import open_store
 
     labels = labels_of(study.results / "cohort" / "patients.csv")

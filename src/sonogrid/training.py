@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +19,17 @@ from sonogrid.augment import augment, gain_mask
 from sonogrid.config import Training
 from sonogrid.console import Advance, silent
 from sonogrid.examples import Examples, balanced_weights
-from sonogrid.models import has_bfloat16, logits_of, normalise
+from sonogrid.models import compute_deterministically, has_bfloat16, logits_of, normalise
 from sonogrid.problems import InputError, Problem
+
+State = dict[str, Any]
+"""A fit between two epochs: tensors, numbers, texts, and lists and mappings of them; no other objects."""
+Keep = Callable[[State], None]
+"""Called with the state after every epoch, and once more, with key `done`, when the fit has ended."""
+
+
+def forget(state: State) -> None:
+    """Keep nothing: for fits that are not resumed."""
 
 
 @dataclass
@@ -27,6 +38,12 @@ class Fit:
 
     history: list[dict[str, float]] = field(default_factory=list)
     chosen_epoch: int = 0
+    best_loss: float = math.inf
+
+    def ended(self, recipe: Training) -> bool:
+        """Whether the recipe asks for no further epoch."""
+        epochs = len(self.history)
+        return epochs >= recipe.epochs or epochs - self.chosen_epoch >= recipe.patience
 
 
 def learning_rate_at(step: int, warmup_steps: int, total_steps: int, peak: float) -> float:
@@ -48,6 +65,7 @@ class Fitting:
 
     def __init__(self, model: nn.Module, train: Examples, recipe: Training, seed: int, device: torch.device) -> None:
         self.recipe, self.device = recipe, device
+        compute_deterministically(device)
         # Channels last: the layout in which CPUs and tensor cores convolve fastest (docs/benchmarks.md).
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.images = train.images.to(device)
@@ -94,6 +112,28 @@ class Fitting:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
+    def state(self) -> State:
+        """Everything that the next epochs depend on, random states included."""
+        on_gpu = self.device.type == "cuda"
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "generator": self.generator.get_state(),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if on_gpu else None,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go back to a state; the next epoch has the same numbers as if there had been no interruption."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
+        self.generator.set_state(state["generator"].cpu())
+        torch.set_rng_state(state["torch_rng"].cpu())
+        if state["cuda_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+
 
 def fit(
     model: nn.Module,
@@ -103,32 +143,41 @@ def fit(
     seed: int,
     device: torch.device,
     advance: Advance = silent,
+    start: State | None = None,
+    keep: Keep = forget,
 ) -> Fit:
     """Fit `model` in place on `train`; `inner` chooses the epoch. Same seed and machine, same weights.
 
     AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) with warm-up and cosine, class- and patient-balanced
     cross-entropy, augmentation that is legal for each image's modality. Ends with the weights of the epoch of the
-    lowest inner loss.
+    lowest inner loss. A fit that `start`s from a state which `keep` was given ends bit-identical to one that was not
+    interrupted.
     Raises InputError if no epoch had a finite inner loss.
     """
     fitting = Fitting(model, train, recipe, seed, device)
-    result, best, best_weights = Fit(), math.inf, model.state_dict()
-    for epoch in range(1, recipe.epochs + 1):
+    result, best_weights = Fit(), model.state_dict()
+    if start is not None:
+        result, best_weights = Fit(**start["fit"]), start["best_weights"]
+        if "done" not in start:
+            fitting.restore(start)
+        advance("continued", steps=len(result.history))
+    while not result.ended(recipe):
         started = time.perf_counter()
         train_loss = fitting.run_epoch()
         inner_loss = balanced_log_loss(logits_of(model, inner.images), inner)
-        if inner_loss < best:
-            best, result.chosen_epoch = inner_loss, epoch
+        epoch = len(result.history) + 1
+        if inner_loss < result.best_loss:
+            result.best_loss, result.chosen_epoch = inner_loss, epoch
             best_weights = copy.deepcopy(model.state_dict())
         seconds = time.perf_counter() - started
         result.history.append({"epoch": epoch, "train_loss": train_loss, "inner_loss": inner_loss, "seconds": seconds})
         advance(f"inner log loss {inner_loss:.3f}")
-        if epoch - result.chosen_epoch >= recipe.patience:
-            break
+        keep(fitting.state() | {"fit": asdict(result), "best_weights": best_weights})
     if result.chosen_epoch == 0:
         what = "the inner loss was never finite"
         raise InputError([Problem("config key training.learning_rate", what, "Lower it, or check the first weights")])
     model.load_state_dict(best_weights)
+    keep({"fit": asdict(result), "best_weights": best_weights, "done": True})
     return result
 
 

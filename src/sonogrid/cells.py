@@ -1,0 +1,171 @@
+"""The cells of one job: each is trained, predicted and written whole; one that fails does not end the others."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import active_children, get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from sonogrid.checkpoints import Checkpoint
+from sonogrid.cohort.manifest import labels_of
+from sonogrid.config import Training
+from sonogrid.console import progress
+from sonogrid.examples import Examples, examples_of
+from sonogrid.files import read_once, remove_leftovers, whole_files, write_csv
+from sonogrid.grid import Cell, cell_folder, checkpoint_file
+from sonogrid.images.store import open_store
+from sonogrid.inference import predictions_of
+from sonogrid.models import best_device, device_name, fingerprint, first_model, save_weights, seeded
+from sonogrid.problems import CellError, InputError, Problem
+from sonogrid.provenance import whereabouts
+from sonogrid.runs import is_done, recipe_of, run_record, write_history, write_record
+from sonogrid.splits import load_splits
+from sonogrid.training import fit
+
+FILES = ("run.json", "predictions.csv", "history.csv", "model.safetensors")
+"""What a cell leaves; run.json comes last, so where it is, the rest is whole."""
+
+
+_labels, _splits, _store = read_once(labels_of), read_once(load_splits), read_once(open_store)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the cells of a job have in common, and where each finds what it needs."""
+
+    classes: tuple[str, ...]
+    training: Training
+    study_seed: int
+    threads: int
+    patients: Path
+    splits: Path
+    stores: dict[str, tuple[Path, Path]]
+    """modality -> array and index"""
+    init_sources: dict[str, str]
+    weights: dict[tuple[str, str], Path]
+    """(init, backbone) -> file with first weights, where there is one"""
+    input_sizes: dict[str, int]
+    results: Path
+    checkpoints: Path
+
+    def recipe(self, cell: Cell) -> dict[str, Any]:
+        """All that decides a cell."""
+        weights = self.weights.get((cell.init, cell.backbone))
+        inputs = [self.patients, self.splits, self.stores[cell.modality][1], *([weights] if weights else [])]
+        identity = asdict(cell) | {"init_source": self.init_sources[cell.init]}
+        size, seed = self.input_sizes[cell.backbone], cell.seed(self.study_seed)
+        return recipe_of(identity, self.classes, size, self.training, self.study_seed, seed, self.threads, inputs)
+
+    def part(self, cell: Cell, name: str) -> Examples:
+        """The images of one part of a cell's fold."""
+        split, labels = _splits(self.splits), _labels(self.patients)
+        members = split.loc[(split["fold"] == cell.fold) & (split["part"] == name), "patient_id"]
+        size = self.input_sizes[cell.backbone]
+        return examples_of(_store(*self.stores[cell.modality]), cell.modality, labels[members], self.classes, size)
+
+
+def train_cells(cells: Sequence[Cell], job: Job, together: int = 1) -> None:
+    """Train every cell that is not done, `together` of them at the same time; then remove their checkpoints.
+
+    Raises what a single cell raises; of several, CellError, which names each that failed, after the others are done.
+    """
+    if len(cells) == 1:
+        train_cell(cells[0], job)
+    else:
+        failures = _one_by_one(cells, job) if together == 1 else _side_by_side(cells, job, together)
+        if failures:
+            raise CellError(failures, len(cells))
+    for cell in cells:
+        checkpoint_file(cell_folder(job.checkpoints, cell)).unlink(missing_ok=True)
+
+
+def _one_by_one(cells: Sequence[Cell], job: Job) -> dict[Cell, Problem]:
+    told = {cell: _attempt(cell, job, f" ({number}/{len(cells)})") for number, cell in enumerate(cells, start=1)}
+    return {cell: problem for cell, problem in told.items() if problem is not None}
+
+
+def _side_by_side(cells: Sequence[Cell], job: Job, together: int) -> dict[Cell, Problem]:
+    """Workers are forked, so that libraries are loaded once; nothing here may touch the GPU before."""
+    sys.stderr.flush()
+    failures: dict[Cell, Problem] = {}
+    with ProcessPoolExecutor(min(together, len(cells)), get_context("fork")) as pool:
+        tasks = {cell: pool.submit(_attempt, cell, job) for cell in cells}
+        try:
+            for cell, task in tasks.items():
+                problem = _outcome(cell, task)
+                if problem is not None:
+                    failures[cell] = problem
+        except BaseException:
+            for worker in active_children():
+                worker.terminate()
+            raise
+    return failures
+
+
+def _outcome(cell: Cell, task: Future[Problem | None]) -> Problem | None:
+    try:
+        return task.result()
+    except BrokenProcessPool:
+        what = "was cut short or not begun: a process of the job was ended from outside, most often for want of memory"
+        return Problem(_name(cell), what, "Ask for more memory, or lower cells_per_gpu")
+
+
+def _attempt(cell: Cell, job: Job, place: str = "") -> Problem | None:
+    """Train a cell; what went wrong is told at once and returned, so that the next cell can begin."""
+    try:
+        train_cell(cell, job, place)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return Problem(_name(cell), f"failed: {error.problems[0]}", "Correct that; finished cells are kept")
+    except Exception as error:  # noqa: BLE001 - one cell must not end the others; the job fails naming it
+        traceback.print_exc(file=sys.stderr)
+        return Problem(_name(cell), f"failed ({type(error).__name__})", "The traceback stands in the job's log")
+    return None
+
+
+def _name(cell: Cell) -> str:
+    return f"cell {cell.backbone} {cell.init} {cell.modality} fold {cell.fold}"
+
+
+def train_cell(cell: Cell, job: Job, place: str = "") -> None:
+    """Train one cell and predict its inner and held-out patients, from its last epoch if it was cut short.
+
+    A cell that is done with the same recipe is kept. Raises InputError and what torch raises.
+    """
+    torch.set_num_threads(job.threads)
+    folder, recipe = cell_folder(job.results, cell), job.recipe(cell)
+    if is_done(folder, FILES, recipe):
+        print(f"{_name(cell)}{place}: done before with the same recipe, kept", file=sys.stderr)
+        return
+    (folder / "run.json").unlink(missing_ok=True)
+    file = checkpoint_file(cell_folder(job.checkpoints, cell))
+    remove_leftovers(folder, file.parent)
+    device = best_device()
+    checkpoint = Checkpoint(file, recipe, whereabouts(device_name(device)))
+    with seeded(recipe["seed"]), progress(f"{_name(cell)}{place}", job.training.epochs) as advance:
+        source, weights = job.init_sources[cell.init], job.weights.get((cell.init, cell.backbone))
+        model = first_model(source, cell.backbone, len(job.classes), recipe["input_size"], weights)
+        first, inner = fingerprint(model), job.part(cell, "inner")
+        train, start = job.part(cell, "train"), checkpoint.load()
+        result = fit(model, train, inner, job.training, recipe["seed"], device, advance, start, checkpoint.keep)
+    predictions = pd.concat(
+        [
+            predictions_of(model, examples, cell, name, job.classes)
+            for name, examples in (("inner", inner), ("test", job.part(cell, "test")))
+        ]
+    )
+    record = run_record(recipe, result, checkpoint.attempts(len(result.history)), first_weights=first)
+    with whole_files(*(folder / name for name in FILES)) as (run, predicted, history, saved):
+        write_csv(predictions, predicted)
+        save_weights(model, saved)
+        write_history(result, history)
+        write_record(record, run)
