@@ -47,6 +47,18 @@ include: "rules/explain.smk"
 include: "rules/report.smk"
 
 
+onstart:
+    try:
+        claim(Path.cwd())
+        if workflow.executor_plugin.name == "slurm":
+            ended = cancel_orphans(Path.cwd(), "sonogrid")
+            if ended:
+                print(f"Ended {len(ended)} job(s) that an earlier run left: {', '.join(ended)}", file=sys.stderr)
+            quick_check(load_site(), REQUESTS)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
 onerror:
     print(
         "A job failed. What went wrong stands above, and at the end of the job's file below "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 import time
@@ -54,8 +55,13 @@ class Checkpoint:
             return
         began = time.perf_counter()
         attempts = self.attempts(len(state["fit"]["history"]))
-        with whole_file(self.file) as temporary:
-            torch.save({"recipe": self.recipe, "attempts": attempts, "state": state}, temporary)
+        content = io.BytesIO()
+        torch.save({"recipe": self.recipe, "attempts": attempts, "state": state}, content)
+        try:
+            with whole_file(self.file) as temporary:
+                temporary.write_bytes(content.getbuffer())
+        except OSError as error:
+            print(f"{self.file}: {error.strerror}; the fit goes on, but could not be continued.", file=sys.stderr)
         self.written = time.perf_counter()
         self.cost = self.written - began
 

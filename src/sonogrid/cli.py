@@ -21,7 +21,7 @@ examples:
   sonogrid train --backbone resnet18 --init scratch --modality bmode --fold 0 1 2 ... --results results
 
 Snakemake calls these commands; `snakemake -n -p` prints each with all its flags.
-Exit codes: 0 done, 1 a failure of the program, 2 a mistake in the input, 130 interrupted, 143 ended by SIGTERM.
+Exit codes: 0 done, 1 a failure of the program, 2 a mistake in the input, 130 Ctrl-C, 143 SIGTERM.
 """
 
 

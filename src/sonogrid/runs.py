@@ -45,7 +45,7 @@ _sha256 = read_once(sha256)
 
 
 def recipe_sha256(recipe: dict[str, Any]) -> str:
-    """SHA-256 of a recipe, this package's code and the versions that decide numbers: equal hash, equal result."""
+    """SHA-256 of a recipe, the code that fits and the versions that decide numbers: equal hash, equal result."""
     versions = package_versions()
     whole = recipe | {"code": code_digest(), "versions": {name: versions[name] for name in DECIDING}}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()

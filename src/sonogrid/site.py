@@ -30,7 +30,22 @@ def _folder(value: Path) -> Path:
     return value
 
 
+def _gpu_model(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", value):
+        raise ValueError("must be a model as `sinfo -o %G` shows it: letters, digits, '_' and '.'")
+    return value
+
+
+def _gres(value: str) -> str:
+    # What the SLURM plugin of Snakemake takes.
+    if not re.fullmatch(r"\w+(:[\w.]+)?(:\d+)?", value):
+        raise ValueError("must be NAME:COUNT or NAME:MODEL:COUNT, as gpu:1, gpu:a100:1 or shard:1")
+    return value
+
+
 Word = Annotated[str, AfterValidator(_word)]
+GpuModel = Annotated[str, AfterValidator(_gpu_model)]
+Gres = Annotated[str, AfterValidator(_gres)]
 
 
 class Site(Section):
@@ -41,8 +56,12 @@ class Site(Section):
     cpu_partition: Word | None = Field(None, description="partition of all other jobs; default: the one above")
     qos: Word | None = Field(None, description="quality of service")
     constraint: Word | None = Field(None, description="feature that nodes of GPU jobs must have")
-    gpu_model: Word | None = Field(None, description="GPU model, as `--gpus=MODEL:1` wants it")
-    gres: Word | None = Field(None, description="what a GPU job asks by --gres instead of --gpus=1")
+    gpu_model: Annotated[str, AfterValidator(_gpu_model)] | None = Field(
+        None, description="GPU model, as `--gpus=MODEL:1` wants it"
+    )
+    gres: Annotated[str, AfterValidator(_gres)] | None = Field(
+        None, description="what a GPU job asks by --gres instead of --gpus=1"
+    )
     modules: tuple[Word, ...] = Field((), description="modules that a job loads first")
     scratch: Annotated[Path, AfterValidator(_folder)] | None = Field(
         None, description="folder for checkpoints that every node sees; default: checkpoints/ below the results"

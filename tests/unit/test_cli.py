@@ -1,8 +1,11 @@
 """The command line: help, exit codes, and where messages go."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -141,3 +144,43 @@ def test_help_needs_neither_torch_nor_timm():
     code = "import sys, sonogrid.cli; sonogrid.cli.parser(); print({'torch', 'timm', 'matplotlib'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
+
+
+def test_sigterm_ends_with_its_own_code_and_cleans_up(tmp_path, capsys, monkeypatch):
+    """What a cluster sends before it kills a job."""
+
+    def write(_):
+        with whole_file(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("sonogrid.stages.schema", write)
+    write.__name__ = "schema"
+    try:
+        assert main(["schema"]) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert list(tmp_path.iterdir()) == []
+    assert "Ended from outside (SIGTERM)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--input-size", "64", "32"], "--input-size: gives 2 values for 1 names (test_resnet)"),
+        (["--init-source", "random", "timm"], "--init-source: gives 2 values for 1 names (scratch)"),
+        (["--stores", "a.npy", "b.npy"], "--stores and --indexes: gives 2 values for 1 names (bmode)"),
+        (["--weights", "a.safetensors"], "--weights a.safetensors: is not INIT/BACKBONE=FILE"),
+    ],
+)
+def test_train_refuses_flags_that_do_not_fit_together(capsys, flags, said):
+    whole = (
+        "train --backbone test_resnet --init scratch --modality bmode --fold 0 --classes a b --patients p --splits s "
+    )
+    whole += "--stores a.npy --indexes a.csv --init-source random --input-size 64 --seed 1 --results r --checkpoints c"
+    recipe = '{"epochs": 1, "patience": 1, "batch_size": 2, "learning_rate": 0.1}'
+    more = ["--indexes", "a.csv", "b.csv"] if "--stores" in flags else []
+    assert main([*whole.split(), "--training", recipe, *flags, *more]) == 2
+    assert said in capsys.readouterr().err

@@ -86,7 +86,7 @@ def test_a_loss_that_is_never_finite_is_an_error():
 
 def test_held_out_patients_are_not_among_the_arguments_of_fit():
     assert list(inspect.signature(fit).parameters) == [
-        *("model", "train", "inner", "recipe", "seed", "device", "advance")
+        *("model", "train", "inner", "recipe", "seed", "device", "advance", "start", "keep")
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Worksp
 def finished_copy(finished: Workspace, tmp_path: Path) -> Workspace:
     """A copy of the finished study that a test may spoil."""
     return finished.copy(tmp_path / "workspace")
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Path:
+    """A folder for PATH with a `sonogrid` that does as stand_in.py says."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "sonogrid"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("stand_in.py")}" "$@"\n')
+    script.chmod(0o755)
+    return folder

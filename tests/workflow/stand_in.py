@@ -1,7 +1,8 @@
 """Stands in for `sonogrid`: the same, but `train` stops or fails at a moment that a test chose.
 
 Environment: STAND_IN_MOMENT is `epoch` (wait for ever after the second epoch), `saving` (wait for ever with the model
-half written) or `failure` (fail as a fit does that diverges); STAND_IN_FOLD limits it to cells of this fold;
+half written), `failure` (fail as a fit does that diverges) or `second failure` (the second fit of the process does);
+STAND_IN_FOLD limits it to jobs of this fold or these folds;
 STAND_IN_MARK is the file that says that the moment has come.
 """
 
@@ -59,7 +60,26 @@ def change_failure() -> None:
     training.fit = changed  # type: ignore[assignment]
 
 
-CHANGES = {"epoch": change_epoch, "saving": change_saving, "failure": change_failure}
+def change_second_failure() -> None:
+    from sonogrid import training
+
+    fit, fits = training.fit, []
+
+    def changed(*arguments: Any, **named: Any) -> training.Fit:
+        fits.append(1)
+        if len(fits) == 2:
+            raise FloatingPointError("the inner loss was never finite")
+        return fit(*arguments, **named)
+
+    training.fit = changed
+
+
+CHANGES = {
+    "epoch": change_epoch,
+    "saving": change_saving,
+    "failure": change_failure,
+    "second failure": change_second_failure,
+}
 
 if __name__ == "__main__":
     flags = " ".join(sys.argv)

@@ -73,6 +73,17 @@ def test_job_counts_follow_from_the_axes(workspace: Workspace, axes: tuple[int, 
     assert not workspace.results.exists()
 
 
+@pytest.mark.parametrize(
+    ("cells_per_job", "jobs"), [(2, 16), (4, 8), (5, 8), (7, 6), (8, 4), (16, 2), (31, 2), (32, 1)]
+)
+def test_packed_cells_need_fewer_jobs(workspace: Workspace, cells_per_job: int, jobs: int) -> None:
+    """2 backbones x 2 inits x 2 modalities x 4 folds: whole axes go into a job, the backbones last."""
+    changes = {"splits": {"folds": 4}, "cells_per_job": cells_per_job}
+    run = workspace.dry_run(changes=changes)
+    assert run.jobs["train"] == jobs
+    assert_says_the_grid_first(run.text, 32)
+
+
 # Cells by the axes that each study states: backbones x inits x modalities x folds.
 STUDIES = {"busbra": 2 * 2 * 1 * 5, "busi": 1 * 2 * 1 * 5, "paper": 4 * 2 * 3 * 5}
 

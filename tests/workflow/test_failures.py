@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from workspace import TIMEOUT, Run, Workspace, environ
+from workspace import SCORED, TIMEOUT, Run, Workspace, environ, wait_for, without_cell
 
 CELL = ("test_vit", "scratch", "bmode", 1)
 SIBLING = ("test_vit", "scratch", "bmode", 0)
-SCORED = ("metrics.csv", "effects.csv", "predictions.csv", "report.html")
 TARGET = "results/metrics.csv"
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path) -> Path:
-    """A folder for PATH with a `sonogrid` that does as stand_in.py says."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    script = folder / "sonogrid"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).with_name("stand_in.py")}" "$@"\n')
-    script.chmod(0o755)
-    return folder
-
-
-def without_cell(workspace: Workspace, *cell: tuple[str, str, str, int]) -> None:
-    """Take away cells and everything that is scored from them."""
-    for one in cell:
-        shutil.rmtree(workspace.folder / workspace.cell(*one))
-    for name in SCORED:
-        (workspace.results / name).unlink()
-    shutil.rmtree(workspace.results / "tables")
-
-
-def wait_for(mark: Path, process: subprocess.Popen[str]) -> None:
-    """Until the file is there."""
-    end = time.monotonic() + TIMEOUT
-    while not mark.exists():
-        assert process.poll() is None, "the run ended before it was to be interrupted"
-        assert time.monotonic() < end, "the run did not come to the moment at which it was to be interrupted"
-        time.sleep(0.1)
 
 
 def interrupted(workspace: Workspace, stand_in: Path, moment: str) -> Run:
@@ -93,6 +61,9 @@ def test_interrupted_cell_leaves_nothing_and_the_next_run_goes_on(
     undisturbed = finished.folder / finished.cell(*CELL)
     for name in ("predictions.csv", "model.safetensors"):
         assert (cell / name).read_bytes() == (undisturbed / name).read_bytes()
+    attempts = json.loads((cell / "run.json").read_text(encoding="utf-8"))["attempts"]
+    epochs = [(one["first_epoch"], one["last_epoch"]) for one in attempts]
+    assert epochs == ([(1, 1), (2, 2)] if moment == "epoch" else [(1, 2)])
     assert (finished_copy.folder / TARGET).read_bytes() == (finished.folder / TARGET).read_bytes()
 
 

@@ -281,4 +281,9 @@ def test_no_temporary_file_is_left(finished: Workspace) -> None:
 def test_nothing_undocumented_is_written(finished: Workspace) -> None:
     names = {path.name for path in finished.results.iterdir()}
     tables = {"splits.csv", "metrics.csv", "effects.csv", "predictions.csv", "report.html"}
-    assert names == tables | {"cohort", "images", "pretrained", "cells", "tables", "figures", "logs", "benchmarks"}
+    folders = {"cohort", "images", "pretrained", "checkpoints", "cells", "tables", "figures", "logs", "benchmarks"}
+    assert names == tables | folders
+
+
+def test_no_checkpoint_is_left(finished: Workspace) -> None:
+    assert [file for file in (finished.results / "checkpoints").rglob("*") if file.is_file()] == []

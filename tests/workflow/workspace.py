@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ from sonogrid.config_checks import load_study
 
 REPOSITORY = Path(__file__).parents[2]
 SMALLEST = Path(__file__).with_name("smallest.yaml")
-SOURCES = ("Snakefile", "config.yaml", "profiles", "rules", "workflow")
+SOURCES = ("Snakefile", "config.yaml", "rules", "slurm", "workflow")
 BIN = Path(sys.executable).parent
 TIMEOUT = 500
 """Seconds; far more than any run takes, so that only a run that hangs is ended."""
 JOB_STATS = re.compile(r"^Job stats:\n.*\n-.*\n((?:\w+ +\d+\n)+)", re.MULTILINE)
 NOTHING_TO_DO = "Nothing to be done"
+SCORED = ("metrics.csv", "effects.csv", "predictions.csv", "report.html")
+"""What is computed from all cells together."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,24 @@ def environ(path: Sequence[Path] = ()) -> dict[str, str]:
     folders = [*map(str, path), str(BIN), os.environ.get("PATH", os.defpath)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SNAKEMAKE_")}
     return kept | {"PATH": os.pathsep.join(folders), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
+
+
+def without_cell(workspace: Workspace, *cell: tuple[str, str, str, int]) -> None:
+    """Take away cells and everything that is scored from them."""
+    for one in cell:
+        shutil.rmtree(workspace.folder / workspace.cell(*one))
+    for name in SCORED:
+        (workspace.results / name).unlink()
+    shutil.rmtree(workspace.results / "tables")
+
+
+def wait_for(mark: Path, process: subprocess.Popen[str]) -> None:
+    """Until the file is there."""
+    end = time.monotonic() + TIMEOUT
+    while not mark.exists():
+        assert process.poll() is None, "the run ended before it was to be interrupted"
+        assert time.monotonic() < end, "the run did not come to the moment at which it was to be interrupted"
+        time.sleep(0.1)
 
 
 def _link_pictures(source: str, destination: str) -> None:
