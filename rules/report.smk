@@ -35,7 +35,7 @@ rule figures:
         effects=f"{RESULTS}/effects.csv",
         predictions=f"{RESULTS}/predictions.csv",
         stores=STORES,
-        cells=CELL_FILES,
+        runs=RUNS,
     output:
         [
             report(f"{RESULTS}/figures/{figure}.png", caption=f"../workflow/report/{caption}.rst", category="Figures")
@@ -64,7 +64,7 @@ rule report:
         CEILING,
         metrics=f"{RESULTS}/metrics.csv",
         effects=f"{RESULTS}/effects.csv",
-        cells=CELL_FILES,
+        runs=RUNS,
         figures=FIGURE_FILES,
         panels=PANEL_FILES,
     output:

@@ -5,14 +5,9 @@ rule train:
     input:
         patients=f"{RESULTS}/cohort/patients.csv",
         splits=f"{RESULTS}/splits.csv",
-        stores=lambda wildcards: [f"{RESULTS}/images/{one}.npy" for one in BOX["modality"](wildcards)],
-        indexes=lambda wildcards: [f"{RESULTS}/images/{one}.csv" for one in BOX["modality"](wildcards)],
-        weights=lambda wildcards: [
-            file
-            for init in BOX["init"](wildcards)
-            for backbone in BOX["backbone"](wildcards)
-            for file in WEIGHTS[init, backbone]
-        ],
+        stores=[f"{RESULTS}/images/{modality}.npy" for modality in BOX["modality"]],
+        indexes=[f"{RESULTS}/images/{modality}.csv" for modality in BOX["modality"]],
+        weights=lambda wildcards: [file for pair in PAIRS(wildcards) for file in WEIGHTS[pair]],
     output:
         # `update`: a job begins with what is there, so that it can keep cells that are done with the same recipe.
         model=update(expand(f"{CELLS}/model.safetensors", **INSIDE, allow_missing=True)),
@@ -35,18 +30,13 @@ rule train:
         modality=BOX["modality"],
         fold=BOX["fold"],
         classes=STUDY.cohort.classes,
-        sources=lambda wildcards: [STUDY.inits[init].source for init in BOX["init"](wildcards)],
-        weights=lambda wildcards: [
-            f"{init}/{backbone}={file}"
-            for init in BOX["init"](wildcards)
-            for backbone in BOX["backbone"](wildcards)
-            for file in WEIGHTS[init, backbone]
+        first_weights=lambda wildcards: [FIRST[pair] for pair in PAIRS(wildcards)],
+        input_sizes=lambda wildcards: [
+            SIZES[backbone] for backbone in INSIDE.get("backbone", [wildcards.get("backbone")])
         ],
-        training=lambda wildcards: STUDY.training.model_dump_json(),
-        input_sizes=lambda wildcards: [SIZES[backbone] for backbone in BOX["backbone"](wildcards)],
+        training=STUDY.training.model_dump_json(),
         seed=STUDY.seed,
         results=RESULTS,
-        together=lambda wildcards, threads: TOGETHER,
     shell:
         r"""
         sonogrid --log {log:q} train \
@@ -59,13 +49,12 @@ rule train:
             --splits {input.splits:q} \
             --stores {input.stores:q} \
             --indexes {input.indexes:q} \
-            --init-source {params.sources} \
-            --weights {params.weights:q} \
+            --first-weights {params.first_weights:q} \
             --training {params.training:q} \
             --input-size {params.input_sizes} \
             --seed {params.seed} \
             --threads 1 \
-            --together {params.together} \
+            --together {threads} \
             --results {params.results:q} \
             --checkpoints {resources.checkpoints:q}
         """

@@ -116,10 +116,11 @@ def _add_fitting(commands: Commands) -> None:
     train.add_argument("--stores", type=Path, nargs="+", required=True, help="one a modality (.npy)")
     train.add_argument("--indexes", type=Path, nargs="+", required=True, help="one a modality (.csv)")
     train.add_argument(
-        "--init-source", choices=("random", "corpus", "timm"), nargs="+", required=True, help="one an init"
-    )
-    train.add_argument(
-        "--weights", nargs="*", default=[], metavar="INIT/BACKBONE=FILE", help="first weights: a corpus's, or timm's"
+        "--first-weights",
+        nargs="+",
+        required=True,
+        metavar="INIT/BACKBONE=SOURCE[:FILE]",
+        help="for each init and backbone: random, corpus with its file, or timm with or without one",
     )
     train.add_argument("--together", type=int, default=1, help="cells trained at the same time (default 1)")
     _fitting(train, nargs="+")

@@ -155,7 +155,7 @@ def train(options: Namespace) -> None:
     """Train the cells of a job, then predict their inner and held-out patients."""
     from sonogrid.cells import Job, train_cells
 
-    weights = dict(_named_file(text) for text in options.weights)
+    first = dict(map(_first_weights, options.first_weights))
     job = Job(
         classes=tuple(options.classes),
         training=parse_section(Training, options.training),
@@ -164,12 +164,19 @@ def train(options: Namespace) -> None:
         patients=options.patients,
         splits=options.splits,
         stores=_each("--stores and --indexes", options.modality, zip(options.stores, options.indexes, strict=False)),
-        init_sources=_each("--init-source", options.init, options.init_source),
-        weights={(init, backbone): file for (init, backbone), file in weights.items()},
+        init_sources={init: source for (init, _), (source, _) in first.items()},
+        weights={pair: Path(file) for pair, (_, file) in first.items() if file},
         input_sizes=_each("--input-size", options.backbone, options.input_size),
         results=options.results,
         checkpoints=options.checkpoints,
     )
+    lacking = [
+        f"{init}/{backbone}"
+        for init, backbone in product(options.init, options.backbone)
+        if (init, backbone) not in first
+    ]
+    if lacking:
+        raise InputError([Problem("--first-weights", f"says nothing of {', '.join(lacking)}", "Add them")])
     axes = (options.backbone, options.init, options.modality, options.fold)
     train_cells([Cell(*point) for point in product(*axes)], job, options.together)
 
@@ -183,13 +190,15 @@ def _each(flag: str, names: Sequence[str], values: Iterable[Value]) -> dict[str,
     return dict(zip(names, given, strict=True))
 
 
-def _named_file(text: str) -> tuple[tuple[str, str], Path]:
-    """`INIT/BACKBONE=FILE`; raises InputError for anything else."""
-    name, separator, file = text.partition("=")
-    init, slash, backbone = name.partition("/")
-    if not (separator and slash and file):
-        raise InputError([Problem(f"--weights {text}", "is not INIT/BACKBONE=FILE", "Write it so")])
-    return (init, backbone), Path(file)
+def _first_weights(text: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """`INIT/BACKBONE=SOURCE[:FILE]` as ((init, backbone), (source, file or "")); anything else is an InputError."""
+    name, _, origin = text.partition("=")
+    init, _, backbone = name.partition("/")
+    source, _, file = origin.partition(":")
+    if not backbone or source not in ("random", "corpus", "timm"):
+        what = "is not INIT/BACKBONE=SOURCE[:FILE] with SOURCE random, corpus or timm"
+        raise InputError([Problem(f"--first-weights {text}", what, "Write it so")])
+    return (init, backbone), (source, file)
 
 
 def evaluate(options: Namespace) -> None:

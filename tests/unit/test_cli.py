@@ -170,16 +170,15 @@ def test_sigterm_ends_with_its_own_code_and_cleans_up(tmp_path, capsys, monkeypa
     ("flags", "said"),
     [
         (["--input-size", "64", "32"], "--input-size: gives 2 values for 1 names (test_resnet)"),
-        (["--init-source", "random", "timm"], "--init-source: gives 2 values for 1 names (scratch)"),
         (["--stores", "a.npy", "b.npy"], "--stores and --indexes: gives 2 values for 1 names (bmode)"),
-        (["--weights", "a.safetensors"], "--weights a.safetensors: is not INIT/BACKBONE=FILE"),
+        (["--first-weights", "scratch=random"], "--first-weights scratch=random: is not INIT/BACKBONE=SOURCE[:FILE]"),
+        (["--first-weights", "a/b=random"], "--first-weights: says nothing of scratch/test_resnet"),
     ],
 )
 def test_train_refuses_flags_that_do_not_fit_together(capsys, flags, said):
-    whole = (
-        "train --backbone test_resnet --init scratch --modality bmode --fold 0 --classes a b --patients p --splits s "
-    )
-    whole += "--stores a.npy --indexes a.csv --init-source random --input-size 64 --seed 1 --results r --checkpoints c"
+    whole = "train --backbone test_resnet --init scratch --modality bmode --fold 0 --classes a b --patients p"
+    whole += " --splits s --stores a.npy --indexes a.csv --first-weights scratch/test_resnet=random --input-size 64"
+    whole += " --seed 1 --results r --checkpoints c"
     recipe = '{"epochs": 1, "patience": 1, "batch_size": 2, "learning_rate": 0.1}'
     more = ["--indexes", "a.csv", "b.csv"] if "--stores" in flags else []
     assert main([*whole.split(), "--training", recipe, *flags, *more]) == 2
