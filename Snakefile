@@ -29,7 +29,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        CELL_FILES,
+        RECORDS,
         [f"{RESULTS}/{name}.csv" for name in ("metrics", "effects", "predictions")],
         TABLE_FILES,
         FIGURE_FILES,
@@ -41,6 +41,7 @@ include: "rules/cohort.smk"
 include: "rules/images.smk"
 include: "rules/splits.smk"
 include: "rules/pretrain.smk"
+include: "rules/rates.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/explain.smk"

@@ -61,14 +61,11 @@ FIRST = {
     for (init, backbone), files in WEIGHTS.items()
 }
 REQUESTS = requests(STUDY)
-CELL_FILES = [
-    f"{cell_folder(STUDY.results, cell)}/{name}"
-    for cell in GRID.cells()
-    for name in ("model.safetensors", "history.csv", "predictions.csv", "run.json")
+PREDICTIONS = [f"{cell_folder(STUDY.results, cell)}/predictions.csv" for cell in GRID.cells()]
+# What no other rule asks for, so that a run notices when one of them is gone.
+RECORDS = [
+    f"{cell_folder(STUDY.results, cell)}/{name}" for cell in GRID.cells() for name in ("history.csv", "run.json")
 ]
-
-RUNS = [path for path in CELL_FILES if path.endswith("run.json")]
-PREDICTIONS = [path for path in CELL_FILES if path.endswith("predictions.csv")]
 HAS_EFFECT = STUDY.statistics.pretraining_effect is not None
 TABLES = ["ablation"] + ["pretraining_effect"] * HAS_EFFECT
 FIGURES = {  # stem of the figure: stem of its caption in workflow/report

@@ -1,4 +1,5 @@
 # Needs: metrics.csv, effects.csv, the merged predictions and the Grad-CAM panels. Makes: tables, figures, report.html.
+# Histories and run records of the cells are read too: the job that makes a cell's predictions makes them with it.
 
 
 rule tables:
@@ -35,7 +36,6 @@ rule figures:
         effects=f"{RESULTS}/effects.csv",
         predictions=f"{RESULTS}/predictions.csv",
         stores=STORES,
-        runs=RUNS,
     output:
         [
             report(f"{RESULTS}/figures/{figure}.png", caption=f"../workflow/report/{caption}.rst", category="Figures")
@@ -64,7 +64,6 @@ rule report:
         CEILING,
         metrics=f"{RESULTS}/metrics.csv",
         effects=f"{RESULTS}/effects.csv",
-        runs=RUNS,
         figures=FIGURE_FILES,
         panels=PANEL_FILES,
     output:

@@ -56,6 +56,8 @@ class Job:
     input_sizes: dict[str, int]
     results: Path
     checkpoints: Path
+    together: int = 1
+    """cells that are trained at the same time"""
 
     def recipe(self, cell: Cell) -> dict[str, Any]:
         """All that decides a cell."""
@@ -73,15 +75,15 @@ class Job:
         return examples_of(_store(*self.stores[cell.modality]), cell.modality, labels[members], self.classes, size)
 
 
-def train_cells(cells: Sequence[Cell], job: Job, together: int = 1) -> None:
-    """Train every cell that is not done, `together` of them at the same time; then remove their checkpoints.
+def train_cells(cells: Sequence[Cell], job: Job) -> None:
+    """Train every cell that is not done; then remove their checkpoints.
 
     Raises what a single cell raises; of several, CellError, which names each that failed, after the others are done.
     """
     if len(cells) == 1:
         train_cell(cells[0], job)
     else:
-        failures = _one_by_one(cells, job) if together == 1 else _side_by_side(cells, job, together)
+        failures = _one_by_one(cells, job) if job.together == 1 else _side_by_side(cells, job)
         if failures:
             raise CellError(failures, len(cells))
     for cell in cells:
@@ -93,11 +95,11 @@ def _one_by_one(cells: Sequence[Cell], job: Job) -> dict[Cell, Problem]:
     return {cell: problem for cell, problem in told.items() if problem is not None}
 
 
-def _side_by_side(cells: Sequence[Cell], job: Job, together: int) -> dict[Cell, Problem]:
+def _side_by_side(cells: Sequence[Cell], job: Job) -> dict[Cell, Problem]:
     """Workers are forked, so that libraries are loaded once; nothing here may touch the GPU before."""
     sys.stderr.flush()
     failures: dict[Cell, Problem] = {}
-    with ProcessPoolExecutor(min(together, len(cells)), get_context("fork")) as pool:
+    with ProcessPoolExecutor(min(job.together, len(cells)), get_context("fork")) as pool:
         tasks = {cell: pool.submit(_attempt, cell, job) for cell in cells}
         try:
             for cell, task in tasks.items():
@@ -150,7 +152,8 @@ def train_cell(cell: Cell, job: Job, place: str = "") -> None:
     file = checkpoint_file(cell_folder(job.checkpoints, cell))
     remove_leftovers(folder, file.parent)
     device = best_device()
-    checkpoint = Checkpoint(file, recipe, whereabouts(device_name(device)))
+    here = whereabouts(device_name(device)) | {"cells_at_once": job.together}
+    checkpoint = Checkpoint(file, recipe, here)
     with seeded(recipe["seed"]), progress(f"{_name(cell)}{place}", job.training.epochs) as advance:
         source, weights = job.init_sources[cell.init], job.weights.get((cell.init, cell.backbone))
         model = first_model(source, cell.backbone, len(job.classes), recipe["input_size"], weights)

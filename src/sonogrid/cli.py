@@ -14,10 +14,12 @@ from typing import Any, TextIO
 import sonogrid
 from sonogrid import stages
 from sonogrid.problems import InputError
+from sonogrid.site import SITE_FILE
 
 EPILOG = """\
 examples:
   sonogrid check --config config.yaml studies/busbra.yaml
+  sonogrid plan --check
   sonogrid train --backbone resnet18 --init scratch --modality bmode --fold 0 1 2 ... --results results
 
 Snakemake calls these commands; `snakemake -n -p` prints each with all its flags.
@@ -72,6 +74,11 @@ def _stage(commands: Commands, run: Callable[[argparse.Namespace], None], text: 
 def _add_configuration(commands: Commands) -> None:
     check = _stage(commands, stages.check, "check a configuration and print its grid")
     check.add_argument("--config", type=Path, nargs="+", required=True, help="later files override earlier ones")
+    plan = _stage(commands, stages.plan, "show what a study will ask of a cluster and cost, before it starts")
+    plan.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="default config.yaml")
+    plan.add_argument("--site", type=Path, default=SITE_FILE, help=f"facts of the cluster (default {SITE_FILE})")
+    plan.add_argument("--jobs", type=int, help="jobs in the queue at a time (default: as the profile says)")
+    plan.add_argument("--check", action="store_true", help="ask the cluster whether all is right; exit code 2 if not")
     _stage(commands, stages.schema, "print the JSON schema of config.yaml")
 
 
@@ -107,6 +114,12 @@ def _add_fitting(commands: Commands) -> None:
     pretrain.add_argument("--indexes", type=Path, nargs="+", required=True)
     pretrain.add_argument("--inner-fraction", type=float, required=True, help="share of patients for epoch choice")
     _fitting(pretrain)
+
+    rates = _stage(commands, stages.rates, "measure how fast the backbones of a study train on this machine")
+    rates.add_argument("--study", required=True, help="the whole configuration as JSON")
+    rates.add_argument("--seconds", type=float, default=20.0, help="for each setting (default 20)")
+    rates.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    _out(rates, "rates.csv to write")
 
     train = _stage(commands, stages.train, "train and predict cells of the grid: every combination of the values given")
     _identity(train, nargs="+")

@@ -19,7 +19,7 @@ from sonogrid.explain import Panel, chosen_examples, grad_cam, share_in_lesion
 from sonogrid.grid import Cell, cell_folder
 from sonogrid.images.geometry import letterbox_mask
 from sonogrid.images.store import SCAN, Store, open_store
-from sonogrid.models import build_model, load_weights
+from sonogrid.models import best_device, build_model, load_weights
 from sonogrid.pictures import open_mask
 from sonogrid.predictions import read_predictions
 
@@ -57,7 +57,7 @@ def _panel(
     classes = study.cohort.classes
     model = load_weights(
         build_model(cell.backbone, len(classes), size), cell_folder(results, cell) / "model.safetensors"
-    )
+    ).to(best_device())
     canvas = np.array(store.pixels[int(line["row"])])
     image = resized(torch.from_numpy(canvas).permute(2, 0, 1)[None], size)[0]
     return Panel(

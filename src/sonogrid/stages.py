@@ -28,13 +28,31 @@ Value = TypeVar("Value")
 
 def check(options: Namespace) -> None:
     """Validate the merged configuration files and print the grid."""
+    study = merged_study(options.config)
+    print(f"Study {study.study}: {Grid.of(study).describe()}")
+
+
+def merged_study(paths: Sequence[Path]) -> Study:
+    """The study of several configuration files, merged as Snakemake does; raises InputError."""
     from snakemake.utils import update_config
 
     merged: dict[str, Any] = {}
-    for path in options.config:
+    for path in paths:
         update_config(merged, read_config(path))
-    study = load_study(merged)
-    print(f"Study {study.study}: {Grid.of(study).describe()}")
+    return load_study(merged)
+
+
+def plan(options: Namespace) -> None:
+    """Print what a study will ask of a cluster and cost, or check that the cluster would take it."""
+    from sonogrid.plan import check_site, profile_jobs, show_plan
+    from sonogrid.site import load_site
+
+    study, site = merged_study(options.config), load_site(options.site)
+    jobs = options.jobs or profile_jobs()
+    if options.check:
+        check_site(study, site, jobs, options.site)
+    else:
+        show_plan(study, site, jobs, options.config)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -151,6 +169,18 @@ def pretrain(options: Namespace) -> None:
     checkpoint.file.unlink(missing_ok=True)
 
 
+def rates(options: Namespace) -> None:
+    """Measure how fast the backbones of a study train here."""
+    from sonogrid.cluster import seconds_in_job
+    from sonogrid.rates import as_table, measure, settings
+
+    before = seconds_in_job()
+    study = parse_section(Study, options.study)
+    with progress("rates", len(settings(study))) as advance:
+        found = measure(study, options.seconds, options.threads, before, advance)
+    write_csv(as_table(found), options.out)
+
+
 def train(options: Namespace) -> None:
     """Train the cells of a job, then predict their inner and held-out patients."""
     from sonogrid.cells import Job, train_cells
@@ -169,6 +199,7 @@ def train(options: Namespace) -> None:
         input_sizes=_each("--input-size", options.backbone, options.input_size),
         results=options.results,
         checkpoints=options.checkpoints,
+        together=options.together,
     )
     lacking = [
         f"{init}/{backbone}"
@@ -178,7 +209,7 @@ def train(options: Namespace) -> None:
     if lacking:
         raise InputError([Problem("--first-weights", f"says nothing of {', '.join(lacking)}", "Add them")])
     axes = (options.backbone, options.init, options.modality, options.fold)
-    train_cells([Cell(*point) for point in product(*axes)], job, options.together)
+    train_cells([Cell(*point) for point in product(*axes)], job)
 
 
 def _each(flag: str, names: Sequence[str], values: Iterable[Value]) -> dict[str, Value]:

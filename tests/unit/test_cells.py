@@ -86,8 +86,8 @@ def test_cells_of_one_job_are_those_of_jobs_of_their_own(job, tmp_path):
     alone = replace(job, results=tmp_path / "alone")
     for cell in reversed(CELLS):
         train_cells([cell], alone)
-    together = replace(job, results=tmp_path / "together")
-    train_cells(CELLS, together, together=2)
+    together = replace(job, results=tmp_path / "together", together=2)
+    train_cells(CELLS, together)
     for cell in CELLS:
         assert contents(job, cell).keys() == set(SAME)
         assert contents(job, cell) == contents(alone, cell) == contents(together, cell)
@@ -101,7 +101,7 @@ def test_failed_cell_is_named_and_the_others_are_done(job, monkeypatch, capfd, f
     with monkeypatch.context() as patch:
         fail_in(patch, CELLS[1], failure)
         with pytest.raises(CellError) as caught:
-            train_cells(CELLS, job, together)
+            train_cells(CELLS, replace(job, together=together))
     assert str(caught.value).startswith("1 of 4 cells failed:\ncell test_resnet scratch bmode fold 1: failed")
     assert len(caught.value.problems) == 1
     assert ("something in the libraries" if failure is crash else "Pre-train again") in capfd.readouterr().err
@@ -142,7 +142,7 @@ def test_worker_that_is_killed_is_noticed_and_nothing_is_called_done(job, monkey
     """As for want of memory: the kernel ends one process, and the job must not wait for it for ever."""
     fail_in(monkeypatch, CELLS[0], lambda: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(CellError) as caught:
-        train_cells(CELLS, job, together=2)
+        train_cells(CELLS, replace(job, together=2))
     named = {problem.where for problem in caught.value.problems}
     lost = {f"cell {c.backbone} {c.init} {c.modality} fold {c.fold}" for c in CELLS if not contents(job, c)}
     assert "cell test_resnet scratch bmode fold 0" in lost <= named
@@ -180,6 +180,6 @@ def test_record_says_where_every_epoch_ran(job, monkeypatch):
     train_cells(CELLS[:1], job)
     run = json.loads((cell_folder(job.results, CELLS[0]) / "run.json").read_text(encoding="utf-8"))
     (attempt,) = run["attempts"]
-    where = {"device": "cpu", "node": "gpu2", "slurm_job_id": "17", "cuda_visible_devices": ""}
+    where = {"device": "cpu", "node": "gpu2", "slurm_job_id": "17", "cuda_visible_devices": "", "cells_at_once": 1}
     assert attempt.items() >= (where | {"first_epoch": 1, "last_epoch": 2}).items()
     assert run["seconds"] == attempt["seconds"] > 0
