@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint perf lock schema
+.PHONY: help demo test slurm-test lint perf lock schema
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:  ## list these targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(READY): envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sonogrid needs Python 3.11 or later; run: make PYTHON=python3.11 ...")'
@@ -26,6 +26,9 @@ demo: $(READY)  ## run the shipped study: a simulated cohort and a small grid
 test: $(READY)  ## the whole test suite, offline, no GPU
 	OMP_NUM_THREADS=1 pytest tests/unit tests/property tests/workflow -n 2 --dist worksteal
 	OMP_NUM_THREADS=1 pytest tests/benchmark --benchmark-columns=median,iqr,rounds
+
+slurm-test: $(READY)  ## the workflow on a real SLURM, which this installs (apt, root), starts and stops
+	tests/slurm/run.sh
 
 lint: $(READY)  ## ruff, snakefmt, snakemake --lint, mypy
 	ruff check

@@ -1,7 +1,7 @@
 """On demand, not in CI: overhead of the workflow per cell on the SLURM that start.sh started; simulated patients.
 
     python tests/slurm/many_cells.py              # 10, 20 and 40 cells, packed 1, 5 and 20 to a job
-    python tests/slurm/many_cells.py --shards     # 1,200 very small cells, 50 to a job, none lost
+    python tests/slurm/many_cells.py --shards     # 1,200 very small cells, 60 to a job, none lost
 
 Overhead: the seconds that the jobs of `train` were in SLURM (sacct, submission to end), minus the seconds of the cells
 themselves (run.json), for each cell. At most --jobs are in the queue at a time, so none waits for another.
@@ -27,7 +27,7 @@ def study(backbones: int, inits: int, folds: int, cells_per_job: int) -> dict[st
     return small_study(
         {
             "cells_per_job": cells_per_job,
-            "cohort": {"phantom": {"patients": 3 * folds + 6, "missing": 0.0}},
+            "cohort": {"phantom": {"patients": 5 * folds + 6, "missing": 0.0}},
             "images": {"size": 32},
             "splits": {"folds": folds},
             "inits": {name: {"source": "random"} for name in names},
@@ -79,7 +79,7 @@ if __name__ == "__main__":
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="many_cells_") as temporary:
         if chosen.shards:
-            measure(Path(temporary) / "shards", study(1, 24, 50, 50), "--jobs", chosen.jobs)
+            measure(Path(temporary) / "shards", study(1, 60, 20, 60), "--jobs", chosen.jobs)
         else:
             for packed, backbones, inits in ((1, 1, 2), (5, 1, 4), (20, 2, 4)):
                 measure(Path(temporary) / str(packed), study(backbones, inits, 5, packed), "--jobs", chosen.jobs)
