@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
-from head_process import Workspace, accounted, head, set_up, small_study
+from head_process import SOONER, Workspace, accounted, head, set_up, small_study
 
 
 def study(backbones: int, inits: int, folds: int, cells_per_job: int) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def measure(folder: Path, config: dict[str, Any], *flags: str) -> None:
     workspace = set_up(folder, config)
     ready = workspace.run(["snakemake", "--cores", "2", "results/splits.csv", "results/images/bmode.npy"])
     assert ready.code == 0, ready.shown_in_full()
-    with head(workspace, "results/metrics.csv", "--until", "train", *flags) as run:
+    with head(workspace, "results/metrics.csv", "--until", "train", *SOONER, *flags) as run:
         ended = run.process.wait()
     assert ended == 0, run.text
     print(line(workspace, config), flush=True)
