@@ -29,7 +29,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        RECORDS,
+        RUNS,
         [f"{RESULTS}/{name}.csv" for name in ("metrics", "effects", "predictions")],
         TABLE_FILES,
         FIGURE_FILES,
@@ -50,9 +50,9 @@ include: "rules/report.smk"
 
 onstart:
     try:
-        claim(Path.cwd())
+        certain = claim(Path.cwd())
         if workflow.executor_plugin.name == "slurm":
-            ended = cancel_orphans(Path.cwd(), "sonogrid")
+            ended = cancel_orphans(Path.cwd(), "sonogrid", certain)
             if ended:
                 print(f"Ended {len(ended)} job(s) that an earlier run left: {', '.join(ended)}", file=sys.stderr)
             quick_check(load_site(), REQUESTS)

@@ -1,11 +1,12 @@
 # Needs: config. Makes: the validated study, its grid, and the names that rules share.
+import gc
 import re
-import shlex
 import sys
 from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.persistence import FileBackupMixin
 
 from sonogrid.config import Explain
 from sonogrid.config_checks import load_study
@@ -62,10 +63,8 @@ FIRST = {
 }
 REQUESTS = requests(STUDY)
 PREDICTIONS = [f"{cell_folder(STUDY.results, cell)}/predictions.csv" for cell in GRID.cells()]
-# What no other rule asks for, so that a run notices when one of them is gone.
-RECORDS = [
-    f"{cell_folder(STUDY.results, cell)}/{name}" for cell in GRID.cells() for name in ("history.csv", "run.json")
-]
+# Where a cell's run.json is, the rest of the cell is: so that a run notices when a cell is gone.
+RUNS = [f"{cell_folder(STUDY.results, cell)}/run.json" for cell in GRID.cells()]
 HAS_EFFECT = STUDY.statistics.pretraining_effect is not None
 TABLES = ["ablation"] + ["pretraining_effect"] * HAS_EFFECT
 FIGURES = {  # stem of the figure: stem of its caption in workflow/report
@@ -89,6 +88,18 @@ CORPUS_SOURCES = {name: init.corpus.source_files for name, init in CORPORA.items
 OFFICIAL = [str(STUDY.splits.official.file)] if STUDY.splits.official else []
 # JSON stands in `params:` behind a lambda: Snakemake would take a {name} in a plain string for a wildcard.
 SCORED = STUDY.for_scores()
+
+# Outputs of `train` are `update(...)` so that a job finds the cells that are done. Snakemake would bring back what was
+# there before when such a job fails: cells of another configuration, which the next run would take for new ones.
+FileBackupMixin.backup_output = lambda self, path: None
+FileBackupMixin.restore_output = lambda self, path: False
+if not workflow.is_main_process:
+    # Only the head knows whether a failed job was the last copy: on a node that was lost and is not, another's outputs stay.
+    workflow.execution_settings.keep_incomplete = True
+
+# Thousands of jobs are many objects that live to the end: looking through them for garbage took a seventh of a dry run.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 if workflow.is_main_process:
     print(f"Study {STUDY.study}: {GRID.describe()}", file=sys.stderr)

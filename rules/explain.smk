@@ -6,12 +6,9 @@ rule explain:
         manifest=f"{RESULTS}/cohort/manifest.csv",
         patients=f"{RESULTS}/cohort/patients.csv",
         stores=STORES,
+        # The predictions are read too: the job that makes a cell's model makes them with it.
         models=expand(
-            f"{CELLS}/{{file}}",
-            modality=GRID.modalities,
-            fold=range(GRID.folds),
-            file=("model.safetensors", "predictions.csv"),
-            allow_missing=True,
+            f"{CELLS}/model.safetensors", modality=GRID.modalities, fold=range(GRID.folds), allow_missing=True
         ),
     output:
         png=report(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -14,20 +17,21 @@ from typing import Any
 
 import pandas as pd
 import torch
+from safetensors.torch import load_file
 
 from sonogrid.checkpoints import Checkpoint
 from sonogrid.cohort.manifest import labels_of
 from sonogrid.config import Training
 from sonogrid.console import progress
 from sonogrid.examples import Examples, examples_of
-from sonogrid.files import read_once, remove_leftovers, whole_files, write_csv
+from sonogrid.files import read_json, read_once, remove_leftovers, whole_files, write_csv
 from sonogrid.grid import Cell, cell_folder, checkpoint_file
 from sonogrid.images.store import open_store
 from sonogrid.inference import predictions_of
 from sonogrid.models import best_device, device_name, fingerprint, first_model, save_weights, seeded
 from sonogrid.problems import CellError, InputError, Problem
 from sonogrid.provenance import whereabouts
-from sonogrid.runs import is_done, recipe_of, run_record, write_history, write_record
+from sonogrid.runs import is_done, read_history, recipe_of, run_record, write_history, write_record
 from sonogrid.splits import load_splits
 from sonogrid.training import fit
 
@@ -98,19 +102,37 @@ def _one_by_one(cells: Sequence[Cell], job: Job) -> dict[Cell, Problem]:
 def _side_by_side(cells: Sequence[Cell], job: Job) -> dict[Cell, Problem]:
     """Workers are forked, so that libraries are loaded once; nothing here may touch the GPU before."""
     sys.stderr.flush()
-    failures: dict[Cell, Problem] = {}
-    with ProcessPoolExecutor(min(job.together, len(cells)), get_context("fork")) as pool:
-        tasks = {cell: pool.submit(_attempt, cell, job) for cell in cells}
-        try:
-            for cell, task in tasks.items():
-                problem = _outcome(cell, task)
-                if problem is not None:
-                    failures[cell] = problem
-        except BaseException:
-            for worker in active_children():
-                worker.terminate()
-            raise
-    return failures
+    workers = min(job.together, len(cells))
+    pool = ProcessPoolExecutor(workers, get_context("fork"), initializer=_end_with, initargs=(os.getpid(),))
+    try:
+        tasks = {cell: pool.submit(_attempt_or_end, cell, job) for cell in cells}
+        found = {cell: _outcome(cell, task) for cell, task in tasks.items()}
+    except BaseException:
+        for worker in active_children():
+            worker.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return {cell: problem for cell, problem in found.items() if problem is not None}
+
+
+def _end_with(parent: int) -> None:
+    """Have this worker end when its parent does, however that happens."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _attempt_or_end(cell: Cell, job: Job) -> Problem | None:
+    """As `_attempt`; a signal that ends the job ends this worker, which must not go on with the next cell."""
+    try:
+        return _attempt(cell, job)
+    except BaseException:  # noqa: BLE001 - whatever is no Exception: Ctrl-C, SIGTERM
+        os._exit(143)
 
 
 def _outcome(cell: Cell, task: Future[Problem | None]) -> Problem | None:
@@ -121,10 +143,23 @@ def _outcome(cell: Cell, task: Future[Problem | None]) -> Problem | None:
         return Problem(_name(cell), what, "Ask for more memory, or lower cells_per_gpu")
 
 
+def _secure(cell: Cell, job: Job) -> None:
+    """Make a checkpoint of a cell that was done before: Snakemake removes it with the others if one of them fails."""
+    folder = cell_folder(job.results, cell)
+    run = read_json(folder / "run.json")
+    history = read_history(folder / "history.csv")
+    chosen = run["chosen_epoch"]
+    reached = {"history": history, "chosen_epoch": chosen, "best_loss": history[chosen - 1]["inner_loss"]}
+    checkpoint = Checkpoint(checkpoint_file(cell_folder(job.checkpoints, cell)), job.recipe(cell), {})
+    checkpoint.earlier, checkpoint.first_epoch = run["attempts"], len(history) + 1
+    checkpoint.keep({"fit": reached, "best_weights": load_file(folder / "model.safetensors"), "done": True})
+
+
 def _attempt(cell: Cell, job: Job, place: str = "") -> Problem | None:
     """Train a cell; what went wrong is told at once and returned, so that the next cell can begin."""
     try:
-        train_cell(cell, job, place)
+        if not train_cell(cell, job, place):
+            _secure(cell, job)
     except InputError as error:
         print(error, file=sys.stderr)
         return Problem(_name(cell), f"failed: {error.problems[0]}", "Correct that; finished cells are kept")
@@ -138,18 +173,18 @@ def _name(cell: Cell) -> str:
     return f"cell {cell.backbone} {cell.init} {cell.modality} fold {cell.fold}"
 
 
-def train_cell(cell: Cell, job: Job, place: str = "") -> None:
+def train_cell(cell: Cell, job: Job, place: str = "") -> bool:
     """Train one cell and predict its inner and held-out patients, from its last epoch if it was cut short.
 
-    A cell that is done with the same recipe is kept. Raises InputError and what torch raises.
+    Returns False for a cell that is done with the same recipe and kept. Raises InputError and what torch raises.
     """
     torch.set_num_threads(job.threads)
     folder, recipe = cell_folder(job.results, cell), job.recipe(cell)
+    file = checkpoint_file(cell_folder(job.checkpoints, cell))
     if is_done(folder, FILES, recipe):
         print(f"{_name(cell)}{place}: done before with the same recipe, kept", file=sys.stderr)
-        return
+        return False
     (folder / "run.json").unlink(missing_ok=True)
-    file = checkpoint_file(cell_folder(job.checkpoints, cell))
     remove_leftovers(folder, file.parent)
     device = best_device()
     here = whereabouts(device_name(device)) | {"cells_at_once": job.together}
@@ -172,3 +207,4 @@ def train_cell(cell: Cell, job: Job, place: str = "") -> None:
         save_weights(model, saved)
         write_history(result, history)
         write_record(record, run)
+    return True

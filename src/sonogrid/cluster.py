@@ -194,7 +194,8 @@ def with_environment(site: Site, environment: Mapping[str, str] = os.environ) ->
     names = ("account", "partition", "qos", "constraint")
     found = {name: environment.get(f"SBATCH_{name.upper()}") or None for name in names}
     missing = {name: value for name, value in found.items() if value and getattr(site, name) is None}
-    return Site.model_validate(site.model_dump() | missing)
+    # Not validated: these words go to sbatch as they are, which is what it does with them itself.
+    return site.model_copy(update=missing)
 
 
 def partition_of(site: Site, request: Request) -> str | None:

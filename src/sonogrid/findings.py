@@ -116,14 +116,19 @@ def _own(site: Site, associations: Sequence[Association]) -> list[Association]:
 
 
 def find_refusals(site: Site, requests: Mapping[str, Request], facts: Facts, file: Path) -> Iterator[Finding]:
-    """What sbatch says to the first and to the last attempt of a job of every stage; what is wrong with both once."""
+    """What sbatch says to the first and to the last attempt of a job of every stage; what is wrong with both once.
+
+    Too much memory, time or CPUs is a warning: the profile may ask for less than the rules, which is not seen here.
+    """
     told: list[Problem] = []
     for attempt, growth in ((1, "1"), (LAST_ATTEMPT, f"{LAST_ATTEMPT}, with {LAST_ATTEMPT} x memory and time")):
-        refused = [as_problem(one, site, facts, file) for one in refusals(site, requests, attempt)]
+        refused = {as_problem(one, site, facts, file): one.group for one in refusals(site, requests, attempt)}
         problems = unique([*told, *refused, *too_long(site, requests, attempt, facts)])[len(told) :]
         check = f"jobs, attempt {attempt}"
         for problem in problems:
-            yield Finding(check, f"{problem.where}: {problem.what}", "wrong", problem.remedy)
+            wrong = refused.get(problem) in ("partition", "account", "qos", "gpu", "constraint", "controller")
+            found = f"{problem.where}: {problem.what}"
+            yield Finding(check, found, "wrong" if wrong else "warning", problem.remedy)
         if not problems and not told:
             yield Finding(check, f"sbatch would take a job of each of {len(requests)} stages at attempt {growth}", "ok")
         told += problems

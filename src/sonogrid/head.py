@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import re
@@ -33,14 +34,15 @@ def site_or_exit() -> Site:
         sys.exit(2)
 
 
-def claim(folder: Path) -> None:
-    """Make this process the one head of the runs in a folder, until it ends.
+def claim(folder: Path) -> bool:
+    """Make this process the one head of the runs in a folder, until it ends; whether it is certain that it is.
 
-    Raises InputError while another one lives. A file system that knows no locks is no obstacle.
+    Not certain: the file system knows no locks, or the head before did not end well on another machine, where a lock of
+    this file system may not be seen. Raises InputError while another head lives.
     """
     path = (folder / LOCK).resolve()
     if path in _held:
-        return
+        return True
     path.parent.mkdir(exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
@@ -52,10 +54,13 @@ def claim(folder: Path) -> None:
         raise InputError([Problem(str(folder), f"another snakemake is at work here: {other}", remedy)]) from None
     except OSError:
         os.close(handle)
-        return
+        return False
+    before = os.read(handle, 200).decode("utf-8", "replace").strip()
     os.ftruncate(handle, 0)
-    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     _held[path] = handle
+    atexit.register(os.ftruncate, handle, 0)
+    return not before or before.endswith(f" on {socket.gethostname()}")
 
 
 def orphans(folder: Path, prefix: str) -> list[str]:
@@ -67,15 +72,20 @@ def orphans(folder: Path, prefix: str) -> list[str]:
 
 
 def cancel_orphans(
-    folder: Path, prefix: str, seconds: float = 120, sleep: Callable[[float], None] = time.sleep
+    folder: Path, prefix: str, certain: bool, seconds: float = 120, sleep: Callable[[float], None] = time.sleep
 ) -> list[str]:
     """End the jobs that a head left which is gone, wait until they have ended, and return their ids.
 
-    To be called after `claim`, when this process has no job yet. Raises InputError for jobs that do not end in time.
+    To be called after `claim`, which says whether it is `certain` that no other head lives, and when this process has
+    no job yet. Raises InputError for jobs that do not end in time, and for any job where it is not certain.
     """
     found = left = orphans(folder, prefix)
     if not found:
         return []
+    if not certain:
+        what = "jobs of an earlier run in this folder, which may still be alive on another machine"
+        remedy = f"If it is, wait for its end; if not, type `scancel {' '.join(found)}` and the command again"
+        raise InputError([Problem(", ".join(found), what, remedy)])
     ask(["scancel", *found])
     waited = 0.0
     for pause in (*PAUSES, *[PAUSES[-1]] * int(seconds / PAUSES[-1])):

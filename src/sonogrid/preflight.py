@@ -6,7 +6,7 @@ import getpass
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def as_problem(refused: Refused, site: Site, facts: Facts, file: Path = SITE_FIL
     models = cluster.gpu_models(facts.partitions)
     example = f"Models here: {', '.join(models)}; e.g. gpu_model: {models[0]}, or gres: gpu:1. " if models else ""
     number = f"the job of attempt {refused.attempt} at {refused.stage}"
-    below = f"below set-resources, {refused.stage} in slurm/profile.yaml, or choose another partition"
+    below = f"below set-resources, {refused.stage} in slurm/profile.yaml unless you did, or choose another partition"
     match refused.group:
         case "partition":
             what = f"no job may wait in {place} ({words})"
@@ -201,7 +201,9 @@ def too_long(site: Site, requests: Mapping[str, Request], attempt: int, facts: F
             jobs = ", ".join(f"{stage} {minutes}" for stage, minutes in over.items())
             what = f"ends jobs after {shown.minutes} minutes; attempt {attempt} asks for more and may never run: {jobs}"
             fitting = f"runtime: {shown.minutes // LAST_ATTEMPT} * attempt"
-            remedy = f"Write {fitting} below set-resources in slurm/profile.yaml, or choose another partition"
+            remedy = (
+                f"Write {fitting} below set-resources in slurm/profile.yaml unless you did, or choose another partition"
+            )
             problems.append(Problem(f"partition {shown.name}", what, remedy))
     return problems
 
@@ -215,12 +217,13 @@ def unique(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def quick_check(site: Site, requests: Mapping[str, Request], file: Path = SITE_FILE) -> None:
-    """Ask SLURM whether it would take the first job of every stage, in well under a second; submits nothing.
+    """Ask SLURM whether it would take the smallest job of every stage, in well under a second; submits nothing.
 
-    Raises InputError with every reason for which it would not.
+    So it finds what is wrong with partition, account and GPU syntax; memory and time, which the profile may change,
+    are for `plan --check`. Raises InputError with every problem.
     """
     site, facts = cluster.with_environment(site), Facts()
-    problems = [as_problem(one, site, facts, file) for one in refusals(site, requests, 1)]
-    problems = unique([*problems, *too_long(site, requests, 1, facts)])
+    smallest = {stage: replace(request, cpus=1, mem_mb=100, minutes=1) for stage, request in requests.items()}
+    problems = unique([as_problem(one, site, facts, file) for one in refusals(site, smallest, 1)])
     if problems:
         raise InputError(problems)

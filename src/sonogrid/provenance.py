@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import os
@@ -45,9 +46,9 @@ def package_versions() -> dict[str, str]:
 
 @functools.cache
 def code_digest() -> str:
-    """SHA-256 over DECIDING_MODULES: says more than a commit where there are uncommitted changes."""
-    sources = [(FOLDER / f"{name}.py").read_bytes() for name in DECIDING_MODULES]
-    return hashlib.sha256(b"\0".join(sources)).hexdigest()
+    """SHA-256 over DECIDING_MODULES without comments: says more than a commit where there are uncommitted changes."""
+    sources = [(FOLDER / f"{name}.py").read_text(encoding="utf-8") for name in DECIDING_MODULES]
+    return hashlib.sha256("\0".join(ast.dump(ast.parse(source)) for source in sources).encode()).hexdigest()
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections.abc import Sequence
@@ -79,6 +80,15 @@ def run_record(recipe: dict[str, Any], result: Fit, attempts: list[dict[str, Any
 def write_history(result: Fit, file: Path) -> None:
     """Write one row an epoch."""
     write_csv(pd.DataFrame(result.history), file)
+
+
+def read_history(file: Path) -> list[dict[str, float]]:
+    """What write_history wrote, every digit of it; epochs are whole numbers."""
+    with file.open(encoding="utf-8", newline="") as rows:
+        return [
+            {name: int(value) if name == "epoch" else float(value) for name, value in row.items()}
+            for row in csv.DictReader(rows)
+        ]
 
 
 def write_record(record: dict[str, Any], file: Path) -> None:

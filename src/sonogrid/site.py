@@ -19,8 +19,8 @@ SITE_FILE = Path("slurm/site.yaml")
 
 def _word(value: str) -> str:
     # These words become part of a command line on the cluster.
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,:&|+/@=-]*", value):
-        raise ValueError("must be one word of letters, digits and _ . , : & | + / @ = -")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.,:+/@=-]*", value):
+        raise ValueError("must be one word of letters, digits and _ . , : + / @ = -")
     return value
 
 
@@ -43,6 +43,12 @@ def _gres(value: str) -> str:
     return value
 
 
+def _constraint(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_(\[!][A-Za-z0-9_.,:&|*!()\[\]-]*", value):
+        raise ValueError("must be features of nodes as `sbatch -C` takes them, without spaces")
+    return value
+
+
 Word = Annotated[str, AfterValidator(_word)]
 GpuModel = Annotated[str, AfterValidator(_gpu_model)]
 Gres = Annotated[str, AfterValidator(_gres)]
@@ -55,13 +61,11 @@ class Site(Section):
     partition: Word | None = Field(None, description="partition of the jobs that want a GPU")
     cpu_partition: Word | None = Field(None, description="partition of all other jobs; default: the one above")
     qos: Word | None = Field(None, description="quality of service")
-    constraint: Word | None = Field(None, description="feature that nodes of GPU jobs must have")
-    gpu_model: Annotated[str, AfterValidator(_gpu_model)] | None = Field(
-        None, description="GPU model, as `--gpus=MODEL:1` wants it"
+    constraint: Annotated[str, AfterValidator(_constraint)] | None = Field(
+        None, description="feature that nodes of GPU jobs must have"
     )
-    gres: Annotated[str, AfterValidator(_gres)] | None = Field(
-        None, description="what a GPU job asks by --gres instead of --gpus=1"
-    )
+    gpu_model: GpuModel | None = Field(None, description="GPU model, as `--gpus=MODEL:1` wants it")
+    gres: Gres | None = Field(None, description="what a GPU job asks by --gres instead of --gpus=1")
     modules: tuple[Word, ...] = Field((), description="modules that a job loads first")
     scratch: Annotated[Path, AfterValidator(_folder)] | None = Field(
         None, description="folder for checkpoints that every node sees; default: checkpoints/ below the results"

@@ -195,6 +195,13 @@ def epochs(workspace: Workspace, fold: int) -> list[int]:
     ]
 
 
+def assert_first_cell_only_in(job: str, workspace: Workspace) -> None:
+    """The first job trained the first cell, and no other did; the second cell it began and another job ended."""
+    assert [one["slurm_job_id"] for one in attempts(workspace, 0)] == [job]
+    first, second = attempts(workspace, 1)
+    assert first["slurm_job_id"] == job != second["slurm_job_id"]
+
+
 def assert_same_results(workspace: Workspace, undisturbed: Workspace) -> None:
     """Every cell is there, every epoch was run once, and each file of numbers has the same bytes."""
     for fold in (0, 1):

@@ -39,6 +39,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 def hold() -> None:
     """Wait as long as the file `hold` is there."""
     mark("held")
+    (marks() / f"at_{os.environ.get('SLURMD_NODENAME', '')}").touch()
     wait_until(lambda: not (marks() / "hold").exists())
 
 

@@ -10,8 +10,8 @@ from head_process import (
     TABLE,
     Workspace,
     accounted,
+    assert_first_cell_only_in,
     assert_same_results,
-    attempts,
     head,
     hold,
     queue,
@@ -35,7 +35,7 @@ def test_job_cancelled(workspace: Workspace, undisturbed: Workspace) -> None:
     assert ended.code == 0, ended.shown_in_full()
     assert states(workspace) == ["CANCELLED", "COMPLETED"]
     assert_same_results(workspace, undisturbed)
-    assert [len(attempts(workspace, fold)) for fold in (0, 1)] == [1, 2]
+    assert_first_cell_only_in(job, workspace)
 
 
 def test_job_over_its_memory(workspace: Workspace, undisturbed: Workspace) -> None:
@@ -48,7 +48,7 @@ def test_job_over_its_memory(workspace: Workspace, undisturbed: Workspace) -> No
     assert first["state"] in ("FAILED", "OUT_OF_MEMORY") and second["state"] == "COMPLETED"
     assert "mem=2000M" in first["reqtres"] and "mem=4000M" in second["reqtres"]
     assert_same_results(workspace, undisturbed)
-    assert [len(attempts(workspace, fold)) for fold in (0, 1)] == [1, 2]
+    assert_first_cell_only_in(first["jobid"], workspace)
 
 
 def test_head_killed_and_the_command_typed_again(workspace: Workspace, undisturbed: Workspace) -> None:
@@ -71,4 +71,4 @@ def test_head_killed_and_the_command_typed_again(workspace: Workspace, undisturb
     assert f"Ended 1 job(s) that an earlier run left: {job}" in ended.text
     assert states(workspace) == ["CANCELLED", "COMPLETED"]
     assert_same_results(workspace, undisturbed)
-    assert [len(attempts(workspace, fold)) for fold in (0, 1)] == [1, 2]
+    assert_first_cell_only_in(job, workspace)

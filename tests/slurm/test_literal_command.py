@@ -12,8 +12,8 @@ from head_process import (
     Run,
     Workspace,
     accounted,
+    assert_first_cell_only_in,
     assert_same_results,
-    attempts,
     head,
     hold,
     queue,
@@ -108,4 +108,4 @@ def test_job_over_its_time(both: tuple[Ended, Ended], undisturbed: Workspace) ->
     assert limited.run.code == 0, limited.run.shown_in_full()
     assert states(limited.workspace) == ["TIMEOUT", "COMPLETED"]
     assert_same_results(limited.workspace, undisturbed)
-    assert [len(attempts(limited.workspace, fold)) for fold in (0, 1)] == [1, 2]
+    assert_first_cell_only_in(accounted(limited.workspace, "train")[0]["jobid"], limited.workspace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -17,6 +18,7 @@ from head_process import (
     attempts,
     head,
     hold,
+    marks_of,
     queue,
     states,
 )
@@ -28,13 +30,25 @@ START = Path(__file__).parent / "cluster" / "start.sh"
 pytestmark = pytest.mark.usefixtures("whole_cluster")
 
 
-def controller_process() -> int:
-    """The process id of the controller, and of nothing else."""
+def daemon_process(key: str, name: str, node: str = "") -> int:
+    """The process id of one of the daemons, and of nothing else; `key` is where SLURM's config says it."""
     lines = ask(["scontrol", "show", "config"]).splitlines()
-    (file,) = (line.split(" = ")[1] for line in lines if line.startswith("SlurmctldPidFile "))
-    process = int(Path(file).read_text(encoding="utf-8"))
-    assert Path(f"/proc/{process}/comm").read_text(encoding="utf-8") == "slurmctld\n"
+    (file,) = (line.split(" = ")[1] for line in lines if line.startswith(f"{key} "))
+    process = int(Path(file.replace("%n", node)).read_text(encoding="utf-8"))
+    assert Path(f"/proc/{process}/comm").read_text(encoding="utf-8") == f"{name}\n"
     return process
+
+
+def controller_process() -> int:
+    """The process id of the controller."""
+    return daemon_process("SlurmctldPidFile", "slurmctld")
+
+
+def restarts(job: str) -> int:
+    """How often SLURM has started a job again."""
+    found = re.search(r"Restarts=(\d+)", ask(["scontrol", "show", "job", job]))
+    assert found is not None
+    return int(found[1])
 
 
 def test_node_taken_down(workspace: Workspace, undisturbed: Workspace) -> None:
@@ -55,7 +69,43 @@ def test_node_taken_down(workspace: Workspace, undisturbed: Workspace) -> None:
     first, second = attempts(workspace, fold=1)
     assert (first["slurm_job_id"], first["node"]) == (job, held["node"])
     assert second["slurm_job_id"] == job and second["node"] != held["node"]
-    assert len(attempts(workspace, fold=0)) == 1, "the cell that was done is not trained again"
+    (only,) = attempts(workspace, fold=0)
+    assert only["node"] == held["node"], "the cell that was done is not trained again"
+
+
+def test_job_preempted(workspace: Workspace, undisturbed: Workspace) -> None:
+    """A job of a partition with priority takes the node; SLURM starts the preempted one again, which goes on."""
+    (workspace.folder / "slurm" / "site.yaml").write_text("partition: low\n", encoding="utf-8")
+    file = hold(workspace)
+    with head(workspace, *SOONER, TABLE, moment="hold") as run:
+        job = run.wait_until_held()
+        (held,) = queue(workspace)
+        urgent = ["--partition=gpu", f"--nodelist={held['node']}", "--exclusive", "--time=1", "--output=/dev/null"]
+        ask(["sbatch", "--chdir=/tmp", "--job-name=urgent", *urgent, "--wrap=sleep 5"])
+        run.wait_for(lambda: restarts(job) == 1, "SLURM started the preempted job again")
+        file.unlink()
+        ended = run.wait()
+    assert ended.code == 0, ended.shown_in_full()
+    assert_same_results(workspace, undisturbed)
+    assert [len(attempts(workspace, fold)) for fold in (0, 1)] == [1, 2]
+    assert {one["slurm_job_id"] for one in attempts(workspace, 1)} == {job}
+
+
+def test_lost_node_that_is_not_dead(workspace: Workspace, undisturbed: Workspace) -> None:
+    """A node's daemon dies, its job lives on; a second copy runs elsewhere when the daemon comes back."""
+    file = hold(workspace)
+    with head(workspace, *SOONER, TABLE, moment="hold") as run:
+        run.wait_until_held()
+        (held,) = queue(workspace)
+        (other,) = {"gpu1", "gpu2"} - {held["node"]}
+        os.kill(daemon_process("SlurmdPidFile", "slurmd", held["node"]), signal.SIGKILL)
+        run.wait_for((marks_of(workspace) / f"at_{other}").exists, "a second copy was in the same cell")
+        subprocess.run([str(START)], check=True, capture_output=True, timeout=120)
+        file.unlink()
+        ended = run.wait()
+    assert ended.code == 0, ended.shown_in_full()
+    assert_same_results(workspace, undisturbed)
+    assert attempts(workspace, fold=1)[-1]["node"] == other
 
 
 def test_controller_restarted(workspace: Workspace, undisturbed: Workspace) -> None:

@@ -18,6 +18,8 @@ from sonogrid.preflight import quick_check
 from sonogrid.problems import InputError
 from sonogrid.site import Site
 
+pytestmark = pytest.mark.usefixtures("shared_cluster")
+
 CHECK = ("sonogrid", "plan", "--check")
 STATE = re.compile(r"^(\S.*?) {2,}(ok|wrong|warning|not checked) ", re.MULTILINE)
 

@@ -2,8 +2,13 @@
 
 import json
 import os
+import pickle
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,7 +39,9 @@ def job(tmp_path):
     ]
     pd.DataFrame(parts, columns=["patient_id", "fold", "part"]).to_csv(tmp_path / "splits.csv", index=False)
     np.save(tmp_path / "bmode.npy", np.random.default_rng(0).integers(0, 255, (16, 32, 32, 3), dtype=np.uint8))
-    index = [(n, f"i{n}", patient, "0" * 64, 0, 0, 32, 32, 1.0, 0, 0) for n, (patient, _) in enumerate(rows)]
+    index = [
+        (n, f"i{n}", patient, "0" * 64, f"{n:064x}", 0, 0, 32, 32, 1.0, 0, 0) for n, (patient, _) in enumerate(rows)
+    ]
     pd.DataFrame(index, columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "bmode.csv", index=False)
     return Job(
         classes=CLASSES,
@@ -149,6 +156,65 @@ def test_worker_that_is_killed_is_noticed_and_nothing_is_called_done(job, monkey
     assert "want of memory" in str(caught.value)
 
 
+def test_signal_ends_all_workers_and_no_further_cell_begins(job, tmp_path):
+    """SIGTERM to the job's process, two cells under way, four to come; as a cluster does it before it kills."""
+    cells = [Cell("test_resnet", f"init{n}", "bmode", 0) for n in range(6)]
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import pickle, sys, time\n"
+        "from pathlib import Path\n"
+        "from sonogrid import cells as module, cli\n"
+        "job, cells, mark = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
+        "def wait(*rest): mark.joinpath(str(rest[4])).touch(); time.sleep(120)\n"
+        "module.fit = wait\n"
+        "cli.stages.schema = lambda _: module.train_cells(cells, job)\n"
+        "cli.stages.schema.__name__ = 'schema'\n"
+        "sys.exit(cli.main(['schema']))\n",
+        encoding="utf-8",
+    )
+    mark = tmp_path / "marks"
+    mark.mkdir()
+    sources = {cell.init: "random" for cell in cells}
+    state = pickle.dumps((replace(job, together=2, init_sources=sources), cells, mark))
+    (tmp_path / "job.pickle").write_bytes(state)
+    process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "job.pickle")])
+    try:
+        while len(list(mark.iterdir())) < 2:
+            assert process.poll() is None
+            time.sleep(0.1)
+        workers = [int(one) for one in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+        process.terminate()
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+        process.wait()
+    assert len(list(mark.iterdir())) == 2
+    assert len(workers) >= 2 and not any(alive(worker) for worker in workers)
+
+
+def alive(pid):
+    """Whether a process runs, and is no zombie that nobody has asked for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_kept_cell_survives_the_failure_of_another(job, monkeypatch):
+    """Snakemake takes away all outputs of a failed job, those of a cell too that was done by an earlier one."""
+    train_cells(CELLS[:1], job)
+    before = contents(job, CELLS[0])
+    with monkeypatch.context() as patch:
+        fail_in(patch, CELLS[1], crash)
+        with pytest.raises(CellError):
+            train_cells(CELLS[:2], job)
+    for name in FILES:
+        (cell_folder(job.results, CELLS[0]) / name).unlink()
+    epochs = counted_epochs(monkeypatch)
+    train_cells(CELLS[:1], job)
+    assert epochs == [] and contents(job, CELLS[0]) == before
+
+
 def test_done_cell_is_kept_until_what_decides_it_changes(job, capsys):
     cell = CELLS[0]
     folder = cell_folder(job.results, cell)
@@ -171,6 +237,9 @@ def test_done_cell_is_kept_until_what_decides_it_changes(job, capsys):
     table = pd.read_csv(job.patients, dtype=str)
     table.assign(label=table["label"].iloc[::-1].to_numpy()).to_csv(job.patients, index=False)
     assert trained(replace(longer, study_seed=2)), "the labels are other ones"
+    index = pd.read_csv(job.stores["bmode"][1], dtype=str)
+    index.assign(canvas_sha256="f" * 64).to_csv(job.stores["bmode"][1], index=False)
+    assert trained(replace(longer, study_seed=2)), "the pixels are other ones"
 
 
 def test_record_says_where_every_epoch_ran(job, monkeypatch):

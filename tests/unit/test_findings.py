@@ -57,7 +57,7 @@ def test_what_is_wrong_with_every_attempt_is_told_once(monkeypatch):
 
     monkeypatch.setattr(findings, "refusals", refused)
     told = list(findings.find_refusals(Site(partition="x"), REQUESTS, facts(), Path("slurm/site.yaml")))
-    assert [(one.check, one.state) for one in told] == [("jobs, attempt 1", "wrong"), ("jobs, attempt 3", "wrong")]
+    assert [(one.check, one.state) for one in told] == [("jobs, attempt 1", "wrong"), ("jobs, attempt 3", "warning")]
     assert "18000 MB" in told[1].found
 
 

@@ -18,12 +18,12 @@ from sonogrid import head
 from sonogrid.problems import InputError
 
 HOLDER = """
-import sys, time
+import sys
 from pathlib import Path
 from sonogrid.head import claim
 claim(Path(sys.argv[1]))
 print("held", flush=True)
-time.sleep(600)
+sys.stdin.readline()
 """
 
 
@@ -31,7 +31,7 @@ time.sleep(600)
 def other_head(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that has claimed the folder."""
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         yield process
@@ -46,7 +46,7 @@ def test_second_head_is_refused_and_told_who_is_there(tmp_path: Path, other_head
 def test_killed_head_frees_its_folder(tmp_path: Path, other_head: subprocess.Popen[str]) -> None:
     other_head.send_signal(signal.SIGKILL)
     other_head.wait(30)
-    head.claim(tmp_path)
+    assert head.claim(tmp_path)
     assert (tmp_path / head.LOCK).read_text() == f"process {os.getpid()} on {os.uname().nodename}\n"
 
 
@@ -56,12 +56,30 @@ def test_head_may_claim_its_folder_again_and_others_too(tmp_path: Path) -> None:
         head.claim(folder)
 
 
+def test_jobs_are_left_alone_where_the_head_of_another_machine_may_live(tmp_path: Path, asked: Any) -> None:
+    """A killed head wrote its machine into the file; a lock may be seen on that machine only."""
+    (tmp_path / head.LOCK).parent.mkdir()
+    (tmp_path / head.LOCK).write_text("process 7 on login2\n")
+    certain = head.claim(tmp_path)
+    assert not certain
+    cluster = asked(Cluster(f"11|{RUN}|{tmp_path}"))
+    with pytest.raises(InputError, match=r"11: jobs of an earlier run .* type `scancel 11`"):
+        head.cancel_orphans(tmp_path, "sonogrid", certain)
+    assert cluster.cancelled == []
+
+
+def test_a_head_that_ended_well_leaves_no_doubt(tmp_path: Path, other_head: subprocess.Popen[str]) -> None:
+    other_head.communicate("\n", timeout=30)
+    assert (tmp_path / head.LOCK).read_text() == ""
+    assert head.claim(tmp_path)
+
+
 def test_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(*_: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    head.claim(tmp_path)
+    assert not head.claim(tmp_path)
 
 
 RUN = "sonogrid_1dffc54c-2036-40f7-8fac-1f47a8f8792a"
@@ -109,14 +127,14 @@ def test_only_jobs_of_this_folder_and_prefix_are_ended(tmp_path: Path, asked: An
         )
     )
     slept: list[float] = []
-    assert head.cancel_orphans(tmp_path, "sonogrid", sleep=slept.append) == ["11", "15"]
+    assert head.cancel_orphans(tmp_path, "sonogrid", True, sleep=slept.append) == ["11", "15"]
     assert cluster.cancelled == ["11", "15"]
     assert len(slept) == 3
 
 
 def test_nothing_is_cancelled_where_nothing_is_left(tmp_path: Path, asked: Any) -> None:
     cluster = asked(Cluster(f"12|{RUN}|{tmp_path / 'below'}"))
-    assert head.cancel_orphans(tmp_path, "sonogrid") == []
+    assert head.cancel_orphans(tmp_path, "sonogrid", True) == []
     assert cluster.cancelled == []
 
 
@@ -131,7 +149,7 @@ def test_jobs_that_do_not_end_are_named_after_a_bounded_wait(tmp_path: Path, ask
     asked(Cluster(f"11|{RUN}|{tmp_path}", lasting=float("inf")))
     slept: list[float] = []
     with pytest.raises(InputError, match=r"11: jobs of an earlier run do not end, .* s after scancel"):
-        head.cancel_orphans(tmp_path, "sonogrid", seconds=60, sleep=slept.append)
+        head.cancel_orphans(tmp_path, "sonogrid", True, seconds=60, sleep=slept.append)
     assert 60 <= sum(slept) < 90
 
 

@@ -1,9 +1,9 @@
 """Stands in for `sonogrid`: the same, but `train` stops or fails at a moment that a test chose.
 
 Environment: STAND_IN_MOMENT is `epoch` (wait for ever after the second epoch), `saving` (wait for ever with the model
-half written), `failure` (fail as a fit does that diverges) or `second failure` (the second fit of the process does);
-STAND_IN_FOLD limits it to jobs of this fold or these folds;
-STAND_IN_MARK is the file that says that the moment has come.
+half written), `start` (fail at once), `failure` (fail as a fit does that diverges) or `second failure` (the second fit
+of the process does); STAND_IN_FOLD limits it to jobs of this fold or these folds; STAND_IN_MARK is the file that says
+that the moment has come.
 """
 
 from __future__ import annotations
@@ -74,11 +74,16 @@ def change_second_failure() -> None:
     training.fit = changed
 
 
+def fail_at_start() -> None:
+    sys.exit(1)
+
+
 CHANGES = {
     "epoch": change_epoch,
     "saving": change_saving,
     "failure": change_failure,
     "second failure": change_second_failure,
+    "start": fail_at_start,
 }
 
 if __name__ == "__main__":

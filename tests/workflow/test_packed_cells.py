@@ -76,6 +76,20 @@ def test_failed_job_is_made_up_for_without_fitting_its_good_cells_again(
     assert not kept.exists()
 
 
+@pytest.mark.parametrize("moment", ["second failure", "start"])
+def test_failed_retraining_does_not_bring_old_cells_back(finished_copy: Workspace, stand_in: Path, moment: str) -> None:
+    """A job with an edited recipe fails, in its second cell or at once: what was there must not pass for new."""
+    changes = {"cells_per_job": 2, "training": {"weight_decay": 0.1}}
+    goals = [f"{finished_copy.cell(*CELL[:3], fold)}/run.json" for fold in (0, 1)]
+    broken = {"STAND_IN_MOMENT": moment, "STAND_IN_FOLD": "0 1"}
+    run = finished_copy.snakemake("--cores", "1", *goals, changes=changes, path=[stand_in], **broken)
+    assert run.code != 0 and run.jobs == {"train": 1}, run.shown_in_full()
+    again = finished_copy.snakemake("--cores", "1", *goals, changes=changes)
+    assert again.code == 0, again.shown_in_full()
+    for goal in goals:
+        assert finished_copy.read_json(goal.removeprefix("results/"))["training"]["weight_decay"] == 0.1
+
+
 @pytest.mark.parametrize("packing", [{"cells_per_job": 1}, {"cells_per_job": 2}])
 def test_killed_cell_goes_on_from_its_last_epoch(
     finished: Workspace, finished_copy: Workspace, stand_in: Path, packing: dict[str, int]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from sonogrid.pictures import Picture, in_order, open_picture
 from sonogrid.problems import InputError, Problem, Problems
 
 SCAN = ("scan_x0", "scan_y0", "scan_x1", "scan_y1")
-INDEX_COLUMNS = ("row", "image_id", "patient_id", "sha256", *SCAN, "scale", "left", "top")
+INDEX_COLUMNS = ("row", "image_id", "patient_id", "sha256", "canvas_sha256", *SCAN, "scale", "left", "top")
 _AGAIN = "Remove both files and build the store again (sonogrid images)"
 
 
@@ -90,7 +91,7 @@ def open_store(npy: Path, csv: Path) -> Store:
             raise InputError([Problem(str(path), "is missing from the store", _AGAIN)])
     index = pd.read_csv(
         csv,
-        dtype={"image_id": str, "patient_id": str, "sha256": str},
+        dtype={"image_id": str, "patient_id": str, "sha256": str, "canvas_sha256": str},
         keep_default_na=False,
         converters={"scale": float},
         encoding="utf-8",
@@ -136,4 +137,5 @@ def _told(row: dict[str, Any]) -> Box | None:
 
 def _index_line(number: int, row: dict[str, Any], made: Canonical) -> dict[str, Any]:
     identity = {"row": number} | {name: row[name] for name in ("image_id", "patient_id", "sha256")}
+    identity["canvas_sha256"] = hashlib.sha256(made.canvas.tobytes()).hexdigest()
     return identity | dict(zip(SCAN, made.scan, strict=True)) | made.place._asdict()

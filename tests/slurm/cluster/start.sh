@@ -46,8 +46,11 @@ if ! dpkg -s "${PACKAGES[@]}" >/dev/null 2>&1; then
         cannot "apt-get cannot install ${PACKAGES[*]}"
 fi
 
+mkdir -p -m 700 "$ROOT"
+# Whoever could write here, or reach the database's socket, would be root.
+[ -O "$ROOT" ] || cannot "$ROOT belongs to someone else"
+chmod 700 "$ROOT"
 mkdir -p "$ROOT"/{etc,state,devices,slurmd.gpu1,slurmd.gpu2} /etc/slurm
-chmod 755 "$ROOT"
 # A GPU must be a device file for CUDA_VISIBLE_DEVICES to be set, and a link to one is enough.
 for gpu in 0 1 2 3; do ln -sfn /dev/null "$ROOT/devices/nvidia$gpu"; done
 if ! alive "$ROOT/slurmctld.pid" slurmctld; then
