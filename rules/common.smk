@@ -1,4 +1,5 @@
 # Needs: config. Makes: the validated study, its grid, and the names that rules share.
+import asyncio
 import gc
 import re
 import sys
@@ -6,6 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.jobs import Job
 from snakemake.persistence import FileBackupMixin
 
 from sonogrid.config import Explain
@@ -94,8 +96,8 @@ SCORED = STUDY.for_scores()
 FileBackupMixin.backup_output = lambda self, path: None
 FileBackupMixin.restore_output = lambda self, path: False
 if not workflow.is_main_process:
-    # Only the head knows whether a failed job was the last copy: on a node that was lost and is not, another's outputs stay.
-    workflow.execution_settings.keep_incomplete = True
+    # Only the head removes what a failed job made: on a node that was lost and is not, it may be another copy's.
+    Job.cleanup = lambda self, skip_outputs: asyncio.sleep(0)
 
 # Thousands of jobs are many objects that live to the end: looking through them for garbage took a seventh of a dry run.
 gc.freeze()
