@@ -121,6 +121,13 @@ def cell_folder(results: Path, cell: Cell) -> Path:
     return results / CELL_FOLDER.format(backbone=cell.backbone, init=cell.init, modality=cell.modality, fold=cell.fold)
 
 
+def checkpoints_of(results: Path, checkpoints: Path) -> Path:
+    """The folder for the checkpoints of a study: one outside of its results may serve other studies and copies too."""
+    if checkpoints.absolute().is_relative_to(results.absolute()):
+        return checkpoints
+    return checkpoints / hashlib.sha256(str(results.absolute()).encode()).hexdigest()[:12]
+
+
 def checkpoint_file(folder: Path) -> Path:
     """File for the state of an unfinished run whose results belong into `folder`, its twin below the checkpoints."""
     return folder.with_name(f"{folder.name}.pt")

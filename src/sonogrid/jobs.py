@@ -8,8 +8,6 @@ from math import ceil
 from sonogrid.config import Study
 from sonogrid.grid import Grid
 
-GPU_STAGES = ("pretrain", "train", "explain")
-"""The stages that want a GPU; no other ever waits for one."""
 LONGEST_MINUTES = 12 * 60
 """No first attempt asks for more: a cell cut short goes on from its last epoch, while long jobs wait in the queue."""
 

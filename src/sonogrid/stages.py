@@ -15,7 +15,7 @@ from sonogrid.config import CohortConfig, Splits, Study, Training, json_schema
 from sonogrid.config_checks import load_study, parse_section
 from sonogrid.console import progress
 from sonogrid.files import whole_files, write_csv
-from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, checkpoint_file, derive_seed
+from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, checkpoint_file, checkpoints_of, derive_seed
 from sonogrid.problems import InputError, Problem
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def pretrain(options: Namespace) -> None:
         for part in parts
     )
     device = best_device()
-    twin = options.checkpoints / folder.relative_to(options.results)
+    twin = checkpoints_of(options.results, options.checkpoints) / folder.relative_to(options.results)
     checkpoint = Checkpoint(checkpoint_file(twin), recipe, whereabouts(device_name(device)))
     with seeded(seed), progress(f"pretrain {options.backbone}", training.epochs) as advance:
         model = build_model(options.backbone, len(options.classes), size)
@@ -198,7 +198,7 @@ def train(options: Namespace) -> None:
         weights={pair: Path(file) for pair, (_, file) in first.items() if file},
         input_sizes=_each("--input-size", options.backbone, options.input_size),
         results=options.results,
-        checkpoints=options.checkpoints,
+        checkpoints=checkpoints_of(options.results, options.checkpoints),
         together=options.together,
     )
     lacking = [

@@ -158,6 +158,8 @@ class DoneRun:
     seconds: float
     images: float
     """images of an epoch"""
+    training: Training
+    study_seed: int
 
 
 def read_run(folder: Path, parts: Parts) -> DoneRun | None:
@@ -179,6 +181,8 @@ def read_run(folder: Path, parts: Parts) -> DoneRun | None:
             epoch_seconds=epoch_seconds / shared,
             seconds=float(run["seconds"]) / shared,
             images=used_images(parts, training.batch_size),
+            training=training,
+            study_seed=run["study_seed"],
         )
     except (OSError, ValueError, LookupError, TypeError):
         return None
@@ -322,15 +326,20 @@ def _fit(stage: str, backbone: str, parts: Parts | None, speed: Speed | None, re
     return Fit(stage, backbone, speed, most, expected, done)
 
 
+def _is_current(run: DoneRun, study: Study, recipe: Training) -> bool:
+    """Whether a finished fit was made with the settings that the study has now."""
+    setting = setting_of(study, run.backbone, recipe)
+    return run.training == recipe and run.study_seed == study.seed and run.setting == setting
+
+
 def _cells(study: Study, images: Images | None, rates: Sequence[Rate]) -> dict[Cell, Fit]:
     """The fit of every cell."""
     parts: Mapping[str, Parts] = images.parts if images else {}
     cells = list(Grid.of(study).cells())
-    done = {cell for cell in cells if (cell_folder(study.results, cell) / "run.json").is_file()}
-    read = (
-        read_run(cell_folder(study.results, cell), parts[cell.modality]) for cell in cells if cell in done and parts
-    )
-    runs = [run for run in read if run is not None]
+    read = {cell: read_run(cell_folder(study.results, cell), parts[cell.modality]) for cell in cells if parts}
+    # A cell of other settings says how fast cells are, but has to be trained again.
+    done = {cell for cell, run in read.items() if run and _is_current(run, study, study.training)}
+    runs = [run for run in read.values() if run is not None]
     speeds = {
         backbone: _speed(rates, runs, setting_of(study, backbone, study.training), "cell")
         for backbone in study.grid.backbones
@@ -351,7 +360,8 @@ def _pretrain_jobs(study: Study, init: str, images: Images | None, rates: Sequen
         folder = study.results / PRETRAINED_FOLDER.format(init=init, backbone=backbone)
         run = read_run(folder, parts) if parts else None
         speed = _speed(rates, [run] if run else [], setting_of(study, backbone, recipe), "run")
-        fit = _fit("pretrain", backbone, parts, speed, recipe, (folder / "run.json").is_file())
+        done = run is not None and _is_current(run, study, recipe)
+        fit = _fit("pretrain", backbone, parts, speed, recipe, done)
         yield Job((fit,), ("pretrain", init, backbone))
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sonogrid.grid import Cell, Grid, cell_folder, derive_seed
+from sonogrid.grid import Cell, Grid, cell_folder, checkpoints_of, derive_seed
 
 GRID = Grid(("a", "b"), ("scratch", "pretrained"), ("bmode", "cdfi"), 3)
 
@@ -44,3 +44,9 @@ def test_identity_is_not_ambiguous(parts):
 
 def test_description_of_an_axis_of_one():
     assert Grid(("a",), ("b",), ("c",), 5).describe() == "1 backbone x 1 init x 1 modality x 5 folds = 5 cells"
+
+
+def test_a_scratch_folder_is_shared_by_studies_without_harm(tmp_path):
+    one, two = (checkpoints_of(tmp_path / name, tmp_path / "scratch") for name in ("one", "two"))
+    assert one != two and one.parent == two.parent == tmp_path / "scratch"
+    assert checkpoints_of(tmp_path / "one", tmp_path / "one" / "checkpoints") == tmp_path / "one" / "checkpoints"

@@ -57,6 +57,7 @@ def write_run(folder: Path, study: Study, backbone: str, epochs: int, epoch_seco
         "backbone": backbone,
         "input_size": setting.input_size,
         "training": study.training.model_dump(mode="json"),
+        "study_seed": study.seed,
         "device": "a GPU",
         "seconds": epochs * epoch_seconds + rest,
         "epochs_run": epochs,
@@ -275,3 +276,14 @@ def test_sizes_of_a_job_are_those_that_packing_gives():
     assert sizes[0] == 1
     assert sizes[-1] == len(grid)
     assert sizes == tuple(sorted({grid.cells_in_a_job(limit) for limit in range(1, len(grid) + 1)}))
+
+
+def test_a_cell_of_other_settings_is_still_to_be_done(study):
+    """After an edit of the config its run.json says how fast cells are, and no more."""
+    cell = next(Grid.of(study).cells())
+    write_run(cell_folder(study.results, cell), study, cell.backbone, 3, 2.0, 1.0)
+    edited = study.model_copy(update={"training": study.training.model_copy(update={"learning_rate": 0.5})})
+    for one, done in ((study, 1), (edited, 0), (study.model_copy(update={"seed": study.seed + 1}), 0)):
+        fits = [fit for job in w.workload(one).gpu_jobs for fit in job.fits if fit.stage == "train"]
+        assert sum(fit.done for fit in fits) == done
+        assert all(fit.speed is not None for fit in fits if fit.backbone == cell.backbone)
