@@ -56,7 +56,8 @@ WEIGHTS = {
 AXES = GRID.axes()
 INSIDE = {axis: AXES[axis] for axis in GRID.packed_axes(STUDY.cells_per_job)}
 BOX = {axis: list(INSIDE.get(axis, [f"{{{axis}}}"])) for axis in AXES}
-JOB = "/".join({"fold": "fold{fold}"}.get(axis, f"{{{axis}}}") for axis in AXES if axis not in INSIDE) or "all"
+OUTSIDE = [{"fold": "fold{fold}"}.get(axis, f"{{{axis}}}") for axis in AXES if axis not in INSIDE]
+JOB = str(Path(*OUTSIDE)) if OUTSIDE else "all"
 PAIRS = lambda wildcards: product(
     INSIDE.get("init", [wildcards.get("init")]), INSIDE.get("backbone", [wildcards.get("backbone")])
 )

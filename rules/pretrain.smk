@@ -35,7 +35,7 @@ rule pretrain:
         input_size=lambda wildcards: SIZES[wildcards.backbone],
         inner_fraction=STUDY.splits.inner_fraction,
         seed=STUDY.seed,
-        results=RESULTS,
+        results=lambda wildcards, output: RESULTS,
     shell:
         r"""
         sonogrid --log {log:q} pretrain \

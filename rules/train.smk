@@ -36,7 +36,6 @@ rule train:
         ],
         training=STUDY.training.model_dump_json(),
         seed=STUDY.seed,
-        results=RESULTS,
     shell:
         r"""
         sonogrid --log {log:q} train \
@@ -55,6 +54,6 @@ rule train:
             --seed {params.seed} \
             --threads 1 \
             --together {threads} \
-            --results {params.results:q} \
+            --results "$(dirname {input.splits:q})" \
             --checkpoints {resources.checkpoints:q}
         """
