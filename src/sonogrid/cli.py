@@ -77,7 +77,7 @@ def _add_configuration(commands: Commands) -> None:
     plan = _stage(commands, stages.plan, "show what a study will ask of a cluster and cost, before it starts")
     plan.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="default config.yaml")
     plan.add_argument("--site", type=Path, default=SITE_FILE, help=f"facts of the cluster (default {SITE_FILE})")
-    plan.add_argument("--jobs", type=int, help="jobs in the queue at a time (default: as the profile says)")
+    plan.add_argument("--jobs", type=_count, help="jobs in the queue at a time (default: as the profile says)")
     plan.add_argument("--check", action="store_true", help="ask the cluster whether all is right; exit code 2 if not")
     _stage(commands, stages.schema, "print the JSON schema of config.yaml")
 
@@ -149,6 +149,13 @@ def _add_results(commands: Commands) -> None:
     report = _stage(commands, stages.report, "write the self-contained report.html")
     for command in (evaluate, explain, tables, figures, report):
         command.add_argument("--study", required=True, help="the whole configuration as JSON")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
 
 
 def _seed(command: argparse.ArgumentParser) -> None:

@@ -35,6 +35,8 @@ def _name(value: str) -> str:
 def _plain_path(value: Path) -> Path:
     if any(character in "{}" or not character.isprintable() for character in str(value)):
         raise ValueError("must have no braces and no control characters")
+    if str(value).startswith(("-", "~")):
+        raise ValueError("must not begin with '-' or '~'")
     return value
 
 

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import yaml
+
+from sonogrid.problems import InputError, Problem
 
 Content = TypeVar("Content")
 LEFTOVER_SECONDS = 3600.0
@@ -76,6 +79,21 @@ def write_json(value: Any, path: Path) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a YAML mapping, of which an empty file is one; raises InputError where it is none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError([Problem(str(path), f"cannot be read ({error.strerror})", "Correct the path")]) from error
+    # ValueError: a date or number that is none; RecursionError: nested a thousandfold.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError([Problem(str(path), f"is not YAML in UTF-8 ({reason})", remedy)]) from error
+    if not isinstance(content, dict | None):
+        raise InputError([Problem(str(path), "does not hold `key: value` lines", remedy)])
+    return content or {}
 
 
 def sha256(path: Path) -> str:

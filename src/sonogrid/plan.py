@@ -260,7 +260,12 @@ def _meaning(work: Workload) -> Iterator[Note]:
     done = sum(fit.done for fit in fits)
     if done:
         yield Note(f"Left: {len(fits) - done:,} of {len(fits):,} runs, {as_hours(left)} hours at most.")
-    if work.study.cells_per_gpu > 1:
+    if work.study.cells_per_gpu > work.cells_in_a_job:
+        yield Note(
+            f"cells_per_gpu: {work.study.cells_per_gpu} has no effect above the {work.cells_in_a_job} in a job; "
+            "raise cells_per_job."
+        )
+    elif work.study.cells_per_gpu > 1:
         yield Note("Cells that share a GPU are counted as if each had it alone, unless finished cells show the gain.")
     yield Note("Not counted: waiting in the queue, stages without a GPU, reading pictures, checkpoints (5% at most).")
 

@@ -119,7 +119,8 @@ def as_problem(refused: Refused, site: Site, facts: Facts, file: Path = SITE_FIL
     accounts = ", ".join(sorted({one.account for one in facts.associations})) or "sacctmgr lists none for you"
     qos = ", ".join(sorted({name for one in facts.associations for name in one.qos})) or "sacctmgr lists none"
     gpu_key = "gres" if site.gres or not site.gpu_model else "gpu_model"
-    models = cluster.gpu_models(facts.partitions)
+    # Snakemake's plugin takes no other names.
+    models = [one for one in cluster.gpu_models(facts.partitions) if re.fullmatch(r"[A-Za-z0-9_.]+", one)]
     example = f"Models here: {', '.join(models)}; e.g. gpu_model: {models[0]}, or gres: gpu:1. " if models else ""
     number = f"the job of attempt {refused.attempt} at {refused.stage}"
     below = f"below set-resources, {refused.stage} in slurm/profile.yaml unless you did, or choose another partition"

@@ -16,7 +16,9 @@ class Problem:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}. {self.remedy}."
+        text = f"{self.where}: {self.what}. {self.remedy}."
+        # Names and keys come from outside: what they could do to a terminal or a log is shown, not done.
+        return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 class InputError(Exception):

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from sonogrid.config import Section
 from sonogrid.config_checks import as_problems
-from sonogrid.problems import InputError, Problem
+from sonogrid.files import read_yaml
+from sonogrid.problems import InputError
 
 SITE_FILE = Path("slurm/site.yaml")
 """Where the profile and `sonogrid plan` look for it, below the folder of the repository."""
@@ -32,14 +32,16 @@ def _folder(value: Path) -> Path:
 
 def _gpu_model(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.]+", value):
-        raise ValueError("must be a model as `sinfo -o %G` shows it: letters, digits, '_' and '.'")
+        raise ValueError(
+            "must be letters, digits, '_' and '.' (Snakemake's plugin takes no '-': use constraint and gres: gpu:1)"
+        )
     return value
 
 
 def _gres(value: str) -> str:
     # What the SLURM plugin of Snakemake takes.
-    if not re.fullmatch(r"\w+(:[\w.]+)?(:\d+)?", value):
-        raise ValueError("must be NAME:COUNT or NAME:MODEL:COUNT, as gpu:1, gpu:a100:1 or shard:1")
+    if not re.fullmatch(r"[A-Za-z0-9_]+(:[A-Za-z0-9_.]+)?(:[0-9]+)?", value):
+        raise ValueError("must be NAME:COUNT or NAME:MODEL:COUNT without '-', as gpu:1, gpu:a100:1 or shard:1")
     return value
 
 
@@ -47,6 +49,10 @@ def _constraint(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_(\[!][A-Za-z0-9_.,:&|*!()\[\]-]*", value):
         raise ValueError("must be features of nodes as `sbatch -C` takes them, without spaces")
     return value
+
+
+def _listed(value: Any) -> Any:
+    return () if value is None else (value,) if isinstance(value, str) else value
 
 
 Word = Annotated[str, AfterValidator(_word)]
@@ -66,7 +72,9 @@ class Site(Section):
     )
     gpu_model: GpuModel | None = Field(None, description="GPU model, as `--gpus=MODEL:1` wants it")
     gres: Gres | None = Field(None, description="what a GPU job asks by --gres instead of --gpus=1")
-    modules: tuple[Word, ...] = Field((), description="modules that a job loads first")
+    modules: Annotated[tuple[Word, ...], BeforeValidator(_listed)] = Field(
+        (), description="modules that a job loads first"
+    )
     scratch: Annotated[Path, AfterValidator(_folder)] | None = Field(
         None, description="folder for checkpoints that every node sees; default: checkpoints/ below the results"
     )
@@ -80,14 +88,11 @@ class Site(Section):
 
 
 def load_site(path: Path = SITE_FILE) -> Site:
-    """Read a site file; one that is not there is a site without facts. Raises InputError with every mistake at once."""
-    if not path.is_file():
+    """Read a site file; where the usual one is missing, a site has no facts. Raises InputError with all mistakes."""
+    if path == SITE_FILE and not path.exists():
         return Site()
+    content = read_yaml(path, "Correct it; see the examples in slurm/site.yaml")
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         return Site.model_validate(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError([Problem(str(path), f"is not YAML in UTF-8 ({reason})", "Correct it")]) from None
     except ValidationError as error:
         raise InputError(as_problems(error, Site, f"{path}, key", "see the examples in it")) from None

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sonogrid.config import CohortConfig, Splits, Study, Training, json_schema
-from sonogrid.config_checks import load_study, parse_section
+from sonogrid.config_checks import SHIPPED, load_study, parse_section
 from sonogrid.console import progress
-from sonogrid.files import whole_files, write_csv
+from sonogrid.files import read_yaml, whole_files, write_csv
 from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, checkpoint_file, checkpoints_of, derive_seed
 from sonogrid.problems import InputError, Problem
 
@@ -38,7 +38,7 @@ def merged_study(paths: Sequence[Path]) -> Study:
 
     merged: dict[str, Any] = {}
     for path in paths:
-        update_config(merged, read_config(path))
+        update_config(merged, read_yaml(path, f"Correct it; {SHIPPED}"))
     return load_study(merged)
 
 
@@ -53,21 +53,6 @@ def plan(options: Namespace) -> None:
         check_site(study, site, jobs, options.site)
     else:
         show_plan(study, site, jobs, options.config)
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """One configuration file; raises InputError where it is not YAML or not a mapping."""
-    import yaml
-
-    remedy = "Correct it; see the commented config.yaml that ships with sonogrid"
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError([Problem(str(path), f"is not YAML in UTF-8 ({reason})", remedy)]) from error
-    if not isinstance(content, dict):
-        raise InputError([Problem(str(path), "does not hold `key: value` lines", remedy)])
-    return content
 
 
 def schema(_: Namespace) -> None:

@@ -25,8 +25,22 @@ def test_every_key_stands_in_the_shipped_file_with_an_example():
         assert "e.g." in line, key
 
 
-def test_no_file_is_a_site_without_facts(tmp_path):
-    assert load_site(tmp_path / "none.yaml") == Site()
+def test_only_the_usual_file_may_be_missing(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
+        load_site(tmp_path / "none.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert load_site() == Site()
+
+
+@pytest.mark.parametrize(("text", "modules"), [("modules:", ()), ("modules: cuda/12.4", ("cuda/12.4",))])
+def test_modules_may_be_empty_or_one_word(tmp_path, text, modules):
+    assert load_site(written(tmp_path, text)).modules == modules
+
+
+def test_key_that_would_write_over_the_terminal_is_shown_and_not_done(tmp_path):
+    with pytest.raises(InputError) as caught:
+        load_site(written(tmp_path, '"\\e[2J\\nStudy ok": 1'))
+    assert str(caught.value).isprintable() and "\\x1b[2J\\nStudy ok" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +71,7 @@ def test_nothing_that_a_shell_or_sbatch_would_read_otherwise(tmp_path, word):
             load_site(written(tmp_path, f"{key}: {word!r}"))
 
 
-@pytest.mark.parametrize("text", ["a: [", "just words", "- a\n- b"])
+@pytest.mark.parametrize("text", ["a: [", "just words", "- a\n- b", "account: 2026-13-45", "[" * 3000])
 def test_file_that_holds_no_keys(tmp_path, text):
     with pytest.raises(InputError) as caught:
         load_site(written(tmp_path, text))
