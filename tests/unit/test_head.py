@@ -53,7 +53,7 @@ def test_killed_head_frees_its_folder(tmp_path: Path, other_head: subprocess.Pop
 def test_head_may_claim_its_folder_again_and_others_too(tmp_path: Path) -> None:
     for folder in (tmp_path / "one", tmp_path / "one", tmp_path / "two"):
         folder.mkdir(exist_ok=True)
-        head.claim(folder)
+        assert head.claim(folder)
 
 
 def test_jobs_are_left_alone_where_the_head_of_another_machine_may_live(tmp_path: Path, asked: Any) -> None:
