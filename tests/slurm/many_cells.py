@@ -60,15 +60,16 @@ def line(workspace: Workspace, config: dict[str, Any]) -> str:
     runs = [
         workspace.read_json(str(file.relative_to(workspace.results))) for file in workspace.results.rglob("run.json")
     ]
-    lost, twice = expected - len(runs), sum(len(run["attempts"]) > 1 for run in runs)
+    lost, again = expected - len(runs), sum(len(run["attempts"]) > 1 for run in runs)
+    assert lost == 0, f"{lost} of {expected} cells are lost"
     jobs = accounted(workspace, "train")
     work = sum(run["seconds"] for run in runs)
     in_slurm = sum(seconds_between(job["submit"], job["end"]) for job in jobs)
     wall = seconds_between(min(job["submit"] for job in jobs), max(job["end"] for job in jobs))
     return (
-        f"cells_per_job {config['cells_per_job']}: {len(runs)} cells in {len(jobs)} jobs, {lost} lost, "
-        f"{twice} trained twice; {wall:.0f} s from submission to the last end; a cell: work {work / len(runs):.2f} s, "
-        f"overhead {(in_slurm - work) / len(runs):.2f} s"
+        f"cells_per_job {config['cells_per_job']}: {len(runs)} cells in {len(jobs)} jobs, none lost, "
+        f"{again} with a second attempt; {wall:.0f} s from submission to the last end; "
+        f"a cell: work {work / len(runs):.2f} s, overhead {(in_slurm - work) / len(runs):.2f} s"
     )
 
 
