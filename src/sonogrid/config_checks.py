@@ -11,7 +11,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from sonogrid.config import PHANTOM_CLASSES, AnySection, FoldersSource, Reader, Section, Study, TableSource
+from sonogrid.config import Study
+from sonogrid.config_base import AnySection, Section
+from sonogrid.config_cohort import PHANTOM_CLASSES, FoldersSource, Reader, TableSource
 from sonogrid.problems import InputError, Problem, Problems
 
 SHIPPED = "see the commented config.yaml that ships with sonogrid"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from sonogrid.config import Section
+from sonogrid.config_base import Section
 from sonogrid.config_checks import as_problems
 from sonogrid.files import read_yaml
 from sonogrid.problems import InputError

@@ -11,8 +11,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sonogrid.config import CohortConfig, Splits, Study, Training, json_schema
+from sonogrid.config import Splits, Study, Training, json_schema
 from sonogrid.config_checks import SHIPPED, load_study, parse_section
+from sonogrid.config_cohort import CohortConfig
 from sonogrid.console import progress
 from sonogrid.files import read_yaml, whole_files, write_csv
 from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, checkpoint_file, checkpoints_of, derive_seed

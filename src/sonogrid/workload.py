@@ -15,7 +15,8 @@ from typing import cast
 
 import pandas as pd
 
-from sonogrid.config import CohortConfig, PhantomSource, Study, Training
+from sonogrid.config import Study, Training
+from sonogrid.config_cohort import CohortConfig, PhantomSource
 from sonogrid.files import read_json
 from sonogrid.grid import CORPUS_FOLDER, PRETRAINED_FOLDER, Cell, Grid, cell_folder, derive_seed
 from sonogrid.jobs import Request, requests

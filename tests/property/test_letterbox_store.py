@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from sonogrid.files import sha256
-from sonogrid.images.frame import Box, crop, scan_area, whole
+from sonogrid.images.boxes import Box, crop, whole
+from sonogrid.images.frame import scan_area
 from sonogrid.images.geometry import letterbox, letterbox_mask, placement
 from sonogrid.images.store import build, canonical, open_store
 from sonogrid.pictures import Picture

@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from sonogrid.cohort.traits import ORGANS
-from sonogrid.config import PHANTOM_CLASSES, json_schema
+from sonogrid.config import json_schema
 from sonogrid.config_checks import load_study
+from sonogrid.config_cohort import PHANTOM_CLASSES
 from sonogrid.problems import InputError
 
 ROOT = Path(__file__).parents[2]

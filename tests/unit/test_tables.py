@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from dummy_study import BINARY, DEMO, make_effects, make_metrics, make_predictions, make_study
 
-from sonogrid.config import FoldersSource
+from sonogrid.config_cohort import FoldersSource
 from sonogrid.files import write_csv
 from sonogrid.formats import Entry, Table, escape_latex, escape_markdown, to_html, to_latex, to_markdown, write_table
 from sonogrid.metrics import pool_patients

@@ -9,7 +9,7 @@ from typing import cast
 
 from sonogrid.cohort import folders, table
 from sonogrid.cohort.manifest import Cohort, check
-from sonogrid.config import CohortConfig, PhantomSource
+from sonogrid.config_cohort import CohortConfig, PhantomSource
 from sonogrid.console import Advance, silent
 
 Read = Callable[[CohortConfig, int, Path, int, Advance], Cohort]

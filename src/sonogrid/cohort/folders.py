@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from sonogrid.cohort.manifest import Cohort, Source, assemble, normal, some, writable
-from sonogrid.config import CohortConfig, FoldersSource
+from sonogrid.config_cohort import CohortConfig, FoldersSource
 from sonogrid.console import Advance
 from sonogrid.files import whole_file
 from sonogrid.pictures import SUFFIXES, open_mask

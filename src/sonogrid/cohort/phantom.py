@@ -30,7 +30,8 @@ from sonogrid.cohort.traits import (
     population_auc,
     posterior,
 )
-from sonogrid.config import Modality, PhantomSource
+from sonogrid.config_base import Modality
+from sonogrid.config_cohort import PhantomSource
 from sonogrid.console import Advance, silent
 from sonogrid.files import sha256, whole_file
 from sonogrid.problems import Problems

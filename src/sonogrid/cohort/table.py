@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import cast
 
 from sonogrid.cohort.manifest import PATIENT_COLUMNS, Cohort, Source, assemble, gaps, normal, some, writable
-from sonogrid.config import CohortConfig, TableSource
+from sonogrid.config_cohort import CohortConfig, TableSource
 from sonogrid.console import Advance
 from sonogrid.problems import InputError, Problem, Problems
 

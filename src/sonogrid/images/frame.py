@@ -9,11 +9,10 @@ Text inside the scan cannot be cut away without cutting tissue, and stays.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 
+from sonogrid.images.boxes import Box, whole
 from sonogrid.pictures import Picture
 
 DARK = 16
@@ -26,25 +25,6 @@ SECOND_VIEW = 0.25
 """Share of the largest piece's area from which another piece is a view of its own."""
 LEAST = 0.05
 """Share of the picture below which a detected area is not believed."""
-
-
-class Box(NamedTuple):
-    """A rectangle in pixels, half open: columns x0 to x1 - 1, rows y0 to y1 - 1."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-
-    @property
-    def area(self) -> int:
-        """Number of pixels inside."""
-        return (self.x1 - self.x0) * (self.y1 - self.y0)
-
-
-def whole(picture: Picture) -> Box:
-    """The box of the whole picture."""
-    return Box(0, 0, picture.shape[1], picture.shape[0])
 
 
 def scan_area(picture: Picture) -> Box:
@@ -61,14 +41,6 @@ def scan_area(picture: Picture) -> Box:
     rows, columns = np.flatnonzero(views.any(axis=1)), np.flatnonzero(views.any(axis=0))
     found = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
     return found if found.area >= LEAST * whole(picture).area else whole(picture)
-
-
-def crop(picture: Picture, box: Box) -> Picture:
-    """The part of a picture inside a box, as a view. Raises ValueError if the box leaves the picture."""
-    height, width = picture.shape[:2]
-    if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
-        raise ValueError(f"scan area {tuple(box)} is not inside a picture of {width} x {height} pixels")
-    return picture[box.y0 : box.y1, box.x0 : box.x1]
 
 
 def _scan_like(picture: Picture) -> npt.NDArray[np.bool_]:

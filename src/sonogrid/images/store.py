@@ -13,7 +13,8 @@ import pandas as pd
 
 from sonogrid.console import Advance, silent
 from sonogrid.files import sha256, whole_file, write_csv
-from sonogrid.images.frame import Box, crop, scan_area
+from sonogrid.images.boxes import Box, crop
+from sonogrid.images.frame import scan_area
 from sonogrid.images.geometry import Placement, letterbox
 from sonogrid.pictures import Picture, in_order, open_picture
 from sonogrid.problems import InputError, Problem, Problems

@@ -10,7 +10,7 @@ from PIL import Image
 from sonogrid.cohort import READERS, read_cohort
 from sonogrid.cohort.folders import compile_pattern
 from sonogrid.cohort.manifest import Cohort
-from sonogrid.config import CohortConfig, FoldersSource
+from sonogrid.config_cohort import CohortConfig, FoldersSource
 from sonogrid.pictures import open_mask
 from sonogrid.problems import InputError
 

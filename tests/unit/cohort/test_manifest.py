@@ -7,7 +7,7 @@ import pytest
 
 from sonogrid.cohort import READERS, Reader, read_cohort
 from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check, check_apart, load, save
-from sonogrid.config import CohortConfig, PhantomSource
+from sonogrid.config_cohort import CohortConfig, PhantomSource
 from sonogrid.problems import InputError
 
 CLASSES, MODALITIES = ("benign", "malignant"), ("bmode", "cdfi")

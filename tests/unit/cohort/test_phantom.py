@@ -13,7 +13,7 @@ from scipy.stats import chi2_contingency, kruskal
 
 from sonogrid.cohort.phantom import draw_patients, elasticity_score, make_phantom, quota_sequence
 from sonogrid.cohort.traits import NECK, THYROID
-from sonogrid.config import PhantomSource
+from sonogrid.config_cohort import PhantomSource
 from sonogrid.problems import InputError
 
 MODALITIES = ("bmode", "cdfi", "elastography")

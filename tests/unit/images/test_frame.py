@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from sonogrid.images.frame import Box, crop, scan_area, whole
+from sonogrid.images.boxes import Box, crop, whole
+from sonogrid.images.frame import scan_area
 from sonogrid.pictures import Picture, open_picture
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sonogrid.files import sha256
-from sonogrid.images.frame import Box
+from sonogrid.images.boxes import Box
 from sonogrid.images.geometry import letterbox
 from sonogrid.images.store import INDEX_COLUMNS, build, canonical, open_store
 from sonogrid.pictures import open_picture
