@@ -40,6 +40,7 @@ rule all:
 include: "rules/cohort.smk"
 include: "rules/images.smk"
 include: "rules/splits.smk"
+include: "rules/audit.smk"
 include: "rules/pretrain.smk"
 include: "rules/rates.smk"
 include: "rules/train.smk"

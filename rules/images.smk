@@ -6,8 +6,9 @@ rule images:
         manifest=f"{RESULTS}/cohort/manifest.csv",
         patients=f"{RESULTS}/cohort/patients.csv",
     output:
-        store=f"{RESULTS}/images/{{modality}}.npy",
-        index=f"{RESULTS}/images/{{modality}}.csv",
+        # `update`: canvases of pictures that are as they were are taken from the store that is there.
+        store=update(f"{RESULTS}/images/{{modality}}.npy"),
+        index=update(f"{RESULTS}/images/{{modality}}.csv"),
     log:
         f"{LOGS}/images/{{modality}}.log",
     benchmark:
@@ -17,13 +18,13 @@ rule images:
         mem_mb=lambda wildcards, attempt: REQUESTS["images"].mem_mb * attempt,
         runtime=lambda wildcards, attempt: REQUESTS["images"].minutes * attempt,
     params:
-        size=STUDY.images.size,
+        canvas=lambda wildcards: STUDY.images.canvas(wildcards.modality, STUDY.cohort.layouts).model_dump_json(),
     shell:
         r"""
         sonogrid --log {log:q} images \
             --manifest {input.manifest:q} \
             --modality {wildcards.modality:q} \
-            --size {params.size} \
+            --canvas {params.canvas:q} \
             --workers {threads} \
             --store {output.store:q} \
             --index {output.index:q}
@@ -35,9 +36,13 @@ use rule images as corpus_images with:
         manifest=f"{CORPUS}/manifest.csv",
         patients=f"{CORPUS}/patients.csv",
     output:
-        store=f"{CORPUS}/images/{{modality}}.npy",
-        index=f"{CORPUS}/images/{{modality}}.csv",
+        store=update(f"{CORPUS}/images/{{modality}}.npy"),
+        index=update(f"{CORPUS}/images/{{modality}}.csv"),
     log:
         f"{LOGS}/corpus_images/{{init}}/{{modality}}.log",
     benchmark:
         f"{BENCHMARKS}/corpus_images/{{init}}/{{modality}}.tsv"
+    params:
+        canvas=lambda wildcards: (
+            STUDY.images.canvas(wildcards.modality, CORPORA[wildcards.init].corpus.layouts).model_dump_json()
+        ),

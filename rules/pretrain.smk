@@ -1,9 +1,10 @@
-# Needs: the stores of a corpus. Makes: pretrained/{init}/{backbone}/weights.safetensors.
+# Needs: the stores of a corpus and the certificate of its audit. Makes: pretrained/{init}/{backbone}/weights.safetensors.
 
 
 rule pretrain:
     input:
         patients=f"{CORPUS}/patients.csv",
+        certificate=f"{CORPUS}/audit/certificate.json",
         stores=lambda wildcards: expand(
             f"{CORPUS}/images/{{modality}}.npy",
             init=wildcards.init,
@@ -44,6 +45,7 @@ rule pretrain:
             --classes {params.classes:q} \
             --modalities {params.modalities:q} \
             --patients {input.patients:q} \
+            --certificate {input.certificate:q} \
             --stores {input.stores:q} \
             --indexes {input.indexes:q} \
             --training {params.training:q} \

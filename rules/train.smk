@@ -1,10 +1,11 @@
-# Needs: stores, splits.csv and the first weights. Makes: the cells of a job, by default one cell of the grid.
+# Needs: stores, splits.csv, the certificate of the audit and the first weights. Makes: the cells of a job, by default one cell of the grid.
 
 
 rule train:
     input:
         patients=f"{RESULTS}/cohort/patients.csv",
         splits=f"{RESULTS}/splits.csv",
+        certificate=f"{RESULTS}/audit/certificate.json",
         stores=[f"{RESULTS}/images/{modality}.npy" for modality in BOX["modality"]],
         indexes=[f"{RESULTS}/images/{modality}.csv" for modality in BOX["modality"]],
         weights=lambda wildcards: [file for pair in PAIRS(wildcards) for file in WEIGHTS[pair]],
@@ -45,6 +46,7 @@ rule train:
             --fold {params.fold} \
             --classes {params.classes:q} \
             --patients {input.patients:q} \
+            --certificate {input.certificate:q} \
             --splits {input.splits:q} \
             --stores {input.stores:q} \
             --indexes {input.indexes:q} \

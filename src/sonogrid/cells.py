@@ -52,6 +52,8 @@ class Job:
     threads: int
     patients: Path
     splits: Path
+    certificate: Path
+    """what the audit found: its hash is part of every recipe"""
     stores: dict[str, tuple[Path, Path]]
     """modality -> array and index"""
     init_sources: dict[str, str]
@@ -66,7 +68,8 @@ class Job:
     def recipe(self, cell: Cell) -> dict[str, Any]:
         """All that decides a cell."""
         weights = self.weights.get((cell.init, cell.backbone))
-        inputs = [self.patients, self.splits, self.stores[cell.modality][1], *([weights] if weights else [])]
+        inputs = [self.patients, self.splits, self.certificate, self.stores[cell.modality][1]]
+        inputs += [weights] if weights else []
         identity = asdict(cell) | {"init_source": self.init_sources[cell.init]}
         size, seed = self.input_sizes[cell.backbone], cell.seed(self.study_seed)
         return recipe_of(identity, self.classes, size, self.training, self.study_seed, seed, self.threads, inputs)

@@ -94,7 +94,7 @@ def _add_data(commands: Commands) -> None:
     images = _stage(commands, stages.images, "build the memory-mapped store of one modality")
     images.add_argument("--manifest", type=Path, required=True)
     images.add_argument("--modality", required=True)
-    images.add_argument("--size", type=int, required=True, help="side of the square canvas in pixels")
+    images.add_argument("--canvas", required=True, help="JSON: size, channels and layouts of this modality")
     _workers(images)
     images.add_argument("--store", type=Path, required=True, help="array to write (.npy)")
     images.add_argument("--index", type=Path, required=True, help="index to write (.csv)")
@@ -104,6 +104,13 @@ def _add_data(commands: Commands) -> None:
     splits.add_argument("--splits", required=True, help="the `splits` section of the config as JSON")
     _seed(splits)
     _out(splits, "splits.csv to write")
+
+
+    audit = _stage(commands, stages.audit, "look for what could make a result untrue; certify what may be trained on")
+    of = audit.add_mutually_exclusive_group()
+    of.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="default config.yaml")
+    of.add_argument("--request", help="what rules pass: one audit as JSON")
+    _workers(audit)
 
 
 def _add_fitting(commands: Commands) -> None:
@@ -175,6 +182,7 @@ def _identity(command: argparse.ArgumentParser, nargs: str | None = None) -> Non
     command.add_argument("--init", nargs=nargs, required=True, help="name of the initialisation")
     command.add_argument("--classes", nargs="+", required=True, help="class names, in the order of the logits")
     command.add_argument("--patients", type=Path, required=True)
+    command.add_argument("--certificate", type=Path, required=True, help="what the audit allowed (certificate.json)")
 
 
 def _fitting(command: argparse.ArgumentParser, nargs: str | None = None) -> None:

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
-from sonogrid.config_base import Backbone, Fraction, Modalities, Name, Names, Section, plain_path, unique
-from sonogrid.config_cohort import CohortConfig, FoldersSource
+from sonogrid.augment_contract import check_strengths
+from sonogrid.config_base import (
+    Backbone,
+    Classes,
+    Fraction,
+    Modalities,
+    Modality,
+    Name,
+    Names,
+    Section,
+    plain_path,
+    unique,
+)
+from sonogrid.config_cohort import CohortConfig, FoldersSource, Layout
 
 
 class Images(Section):
@@ -24,6 +45,20 @@ class Images(Section):
     input_size: dict[Backbone, Annotated[int, Field(ge=16, le=1024)]] = Field(
         default_factory=dict, description="backbone -> side in pixels at which it sees the canvas; default: size"
     )
+
+    def canvas(self, modality: str, layouts: dict[str, Layout]) -> Canvas:
+        """How the canvases of one modality are made."""
+        channels = getattr(self, modality, "rgb")
+        # A store of pictures as shown does not depend on where colour bars are.
+        return Canvas(size=self.size, channels=channels, layouts={} if channels == "rgb" else layouts)
+
+
+class Canvas(Section):
+    """How the canvases of one modality are made."""
+
+    size: int
+    channels: Literal["rgb", "stiffness", "velocity"] = "rgb"
+    layouts: dict[str, Layout] = Field(default_factory=dict)
 
 
 class OfficialFolds(Section):
@@ -42,14 +77,37 @@ class Splits(Section):
     official: OfficialFolds | None = Field(None, description="use these folds instead of drawing them")
 
 
-class Augment(Section):
-    """Strengths of the random transforms; each acts only on modalities for which it is legal (augment.py)."""
+Number = TypeVar("Number")
+ByModality: TypeAlias = Number | dict[Modality, Number]
+"""One number for every modality for which it is legal, or modality -> number, with 0 for those left out."""
 
-    horizontal_flip: float = Field(0.5, ge=0.0, le=1.0, description="probability")
-    shift: float = Field(0.05, ge=0.0, le=0.2, description="largest shift, share of the canvas")
-    zoom: float = Field(0.1, ge=0.0, le=0.3, description="largest change of scale, in or out")
-    rotate: float = Field(5.0, ge=0.0, le=15.0, description="largest rotation in degrees")
-    gain: float = Field(0.15, ge=0.0, le=0.5, description="largest change of brightness and contrast (B-mode only)")
+
+class Augment(Section):
+    """Strengths of the random transforms; what is legal for which modality, and why: augment_contract.py."""
+
+    horizontal_flip: ByModality[Annotated[float, Field(ge=0.0, le=1.0)]] = Field(0.5, description="probability")
+    shift: ByModality[Annotated[float, Field(ge=0.0, le=0.2)]] = Field(
+        0.05, description="largest shift, share of the canvas"
+    )
+    zoom: ByModality[Annotated[float, Field(ge=0.0, le=0.3)]] = Field(
+        0.1, description="largest change of scale, in or out"
+    )
+    rotate: ByModality[Annotated[float, Field(ge=0.0, le=15.0)]] = Field(5.0, description="largest rotation in degrees")
+    gain: ByModality[Annotated[float, Field(ge=0.0, le=0.5)]] = Field(
+        0.15, description="largest change of brightness and contrast (B-mode only)"
+    )
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _legal(cls, value: Any, _: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """Check a number as a number and a mapping as a mapping: a union would tell what is wrong with it as either."""
+        transform = str(info.field_name)
+        number, mapping = get_args(cls.model_fields[transform].annotation)
+        meant = mapping if isinstance(value, Mapping) else number
+        told = TypeAdapter(meant, config=ConfigDict(allow_inf_nan=False)).validate_python(value)
+        if isinstance(told, dict):
+            check_strengths(transform, told)
+        return told
 
 
 class Training(Section):
@@ -112,6 +170,19 @@ class Statistics(Section):
     )
 
 
+class AuditRequest(Section):
+    """What an audit must know of a study: of its cohort, or of the corpus of one init."""
+
+    results: Path
+    classes: Classes
+    modalities: Modalities
+    patients_known: bool
+    seed: int
+    corpus: Name | None = Field(None, description="init whose corpus is audited; null: the cohort")
+    corpus_modalities: tuple[Modality, ...] = ()
+    accept: tuple[str, ...]
+
+
 class Study(Section):
     """All of config.yaml."""
 
@@ -139,6 +210,25 @@ class Study(Section):
         """Whether the source tells which images are of one patient."""
         source = self.cohort.source
         return not isinstance(source, FoldersSource) or source.patients_known
+
+    @property
+    def corpora(self) -> dict[str, CohortConfig]:
+        """The corpora that inits of the grid are pre-trained on, by init."""
+        found = {name: self.inits[name].corpus for name in self.grid.inits if self.inits[name].source == "corpus"}
+        return {name: corpus for name, corpus in found.items() if corpus is not None}
+
+    def audit_request(self, init: str | None = None) -> AuditRequest:
+        """The audit of the cohort, or of the corpus of an init."""
+        return AuditRequest(
+            results=self.results,
+            classes=self.cohort.classes,
+            modalities=self.grid.modalities,
+            patients_known=self.patients_known,
+            seed=self.seed,
+            corpus=init,
+            corpus_modalities=() if init is None else self.corpora[init].modalities,
+            accept=self.audit.accept,
+        )
 
     def for_scores(self) -> Study:
         """The study as far as scores, tables and figures depend on it, so that editing the rest reruns none of them."""

@@ -11,9 +11,10 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from sonogrid.augment_contract import OFFERED, refusal
 from sonogrid.config import Study
 from sonogrid.config_base import AnySection, Section
-from sonogrid.config_cohort import PHANTOM_CLASSES, FoldersSource, Reader, TableSource
+from sonogrid.config_cohort import PHANTOM_CLASSES, DicomSource, FoldersSource, Reader, TableSource
 from sonogrid.problems import InputError, Problem, Problems
 
 SHIPPED = "see the commented config.yaml that ships with sonogrid"
@@ -61,6 +62,9 @@ def _as_problem(detail: Any, section: type[Section], what: str, help_text: str) 
     key = ".".join(str(part) for part in detail["loc"])
     where = f"{what} {key}".strip()
     if detail["type"] == "extra_forbidden":
+        refused = refusal(str(detail["loc"][-1])) if detail["loc"][-2:-1] == ("augment",) else None
+        if refused:
+            return Problem(where, refused, f"Take it out; offered are {', '.join(OFFERED)}")
         known = _fields_at(section, detail["loc"][:-1])
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
@@ -141,8 +145,37 @@ def _between_sections(raw: Mapping[str, Any]) -> list[Problem]:
             problems.add(f"config key {key}", "is missing", f"reader {reader!r} needs it; {SHIPPED}")
             continue
         problems.found.extend(_reader_mappings(".".join(path), cohort))
+        problems.found.extend(_dicom_says_who(".".join(path), cohort))
+        problems.found.extend(_key_outside_results(".".join(path), cohort, section("results") or "results"))
         problems.found.extend(_phantom_classes(".".join(path), cohort))
+    if section("cohort", "pseudonym_key") and section("splits", "official"):
+        what = "names images by ids that cohort.pseudonym_key replaces"
+        problems.add("config key splits.official", what, "Write null to draw folds, or take the key out")
     return problems.found
+
+
+def _dicom_says_who(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
+    """What reader dicom must be told where paths do not say it: the class, and how to hide header ids."""
+    source = cohort.get("dicom")
+    if cohort.get("reader") != "dicom" or not isinstance(source, Mapping):
+        return []
+    problems, pattern = Problems(), str(source.get("pattern", ""))
+    if "{patient}" not in pattern and not cohort.get("pseudonym_key"):
+        what = "is missing: the patient is the header's Patient ID, which never reaches results as it is"
+        problems.add(f"config key {key}.pseudonym_key", what, "Name a key file, or put {patient} into dicom.pattern")
+    if "{label}" not in pattern and not source.get("patients"):
+        what = "is missing, and dicom.pattern has no {label}"
+        problems.add(f"config key {key}.dicom.patients", what, "Name the CSV that has the class of every patient")
+    return problems.found
+
+
+def _key_outside_results(key: str, cohort: Mapping[str, Any], results: Any) -> list[Problem]:
+    """The key beside what it protects would protect nothing."""
+    file = cohort.get("pseudonym_key")
+    if not file or not Path(str(file)).resolve().is_relative_to(Path(str(results)).resolve()):
+        return []
+    what = f"{file} lies inside {results}, which is copied and shared with its pseudonyms"
+    return [Problem(f"config key {key}.pseudonym_key", what, "Keep the key in another folder")]
 
 
 def _reader_mappings(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
@@ -150,9 +183,12 @@ def _reader_mappings(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
     problems = Problems()
     reader = cohort.get("reader")
     source = cohort.get(reader) if isinstance(reader, str) else None
-    if reader not in ("folders", "table") or not isinstance(source, Mapping):
+    if reader not in ("folders", "table", "dicom") or not isinstance(source, Mapping):
         return []
-    for wanted, mapping in (("classes", "labels"), ("modalities", "modalities")):
+    modalities = (
+        [("modalities", "modalities")] if reader != "dicom" or "{modality}" in source.get("pattern", "") else []
+    )
+    for wanted, mapping in (("classes", "labels"), *modalities):
         named = source.get(mapping)
         names = cohort.get(wanted)
         if not isinstance(named, Mapping) or not isinstance(names, (list, tuple)):
@@ -214,6 +250,15 @@ def _missing_files(study: Study) -> list[Problem]:
                 f"there is no folder {source.root}",
                 "Write the folder that holds the pictures",
             )
+        if isinstance(source, DicomSource) and not source.root.is_dir():
+            what = f"there is no folder {source.root}"
+            problems.add(f"config key {key}.dicom.root", what, "Write the folder that holds the files")
+        if isinstance(source, DicomSource) and source.patients is not None and not source.patients.file.is_file():
+            what = f"there is no file {source.patients.file}"
+            problems.add(f"config key {key}.dicom.patients.file", what, "Write the path of the CSV")
+        if cohort.pseudonym_key is not None and not cohort.pseudonym_key.is_file():
+            make = f"Make one: (umask 077; openssl rand -hex 32 > {cohort.pseudonym_key})"
+            problems.add(f"config key {key}.pseudonym_key", f"there is no file {cohort.pseudonym_key}", make)
         if isinstance(source, TableSource) and not source.file.is_file():
             problems.add(
                 f"config key {key}.table.file",

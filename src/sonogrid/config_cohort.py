@@ -56,6 +56,8 @@ class TableColumns(Section):
     modality: str | None = None
     hospital: str | None = None
     device: str | None = None
+    mm_per_pixel_x: str | None = None
+    mm_per_pixel_y: str | None = None
 
 
 class TableSource(Section):
@@ -127,6 +129,9 @@ class Layout(Section):
     colour_bar: Annotated[tuple[int, int, int, int], AfterValidator(_box)] | None = Field(
         None, description="the colour bar [x0, y0, x1, y1] in pixels, half open, without its outline"
     )
+    high_end: Literal["top", "bottom"] = Field(
+        "top", description="which end of the colour bar is hard, or flow towards the probe; top is right if it lies"
+    )
 
 
 Reader = Literal["phantom", "folders", "table", "dicom"]
@@ -165,7 +170,11 @@ class CohortConfig(Section):
     @property
     def source_files(self) -> list[str]:
         """Files whose change makes the cohort another one; the pictures themselves are too many to watch."""
-        return [str(self.table.file)] if self.reader == "table" and self.table is not None else []
+        if self.reader == "table" and self.table is not None:
+            return [str(self.table.file)]
+        if self.reader == "dicom" and self.dicom is not None and self.dicom.patients is not None:
+            return [str(self.dicom.patients.file)]
+        return []
 
     def used(self) -> CohortConfig:
         """The same without the sections of readers that are not chosen, so that editing those reruns nothing."""

@@ -24,10 +24,11 @@ LEFTOVER_SECONDS = 3600.0
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    The temporary name is unique, so two processes that make the same file do not disturb each other.
+    `mode` is what the file allows, before the umask. The temporary name is unique, so two processes that make the
+    same file do not disturb each other.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
@@ -43,7 +44,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             ) from error
         umask = os.umask(0)
         os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(mode & ~umask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -65,9 +66,9 @@ def write_text(text: str, path: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_csv(frame: pd.DataFrame, path: Path) -> None:
+def write_csv(frame: pd.DataFrame, path: Path, mode: int = 0o666) -> None:
     """Write a table as UTF-8 CSV without its index, whole or not at all; floats keep every digit."""
-    with whole_file(path) as temporary:
+    with whole_file(path, mode) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
@@ -100,6 +101,11 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(**facts: Any) -> str:
+    """SHA-256 over named values that JSON can write."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def read_once(read: Callable[..., Content]) -> Callable[..., Content]:

@@ -17,8 +17,9 @@ from sonogrid.console import Advance
 from sonogrid.examples import resized
 from sonogrid.explain import Panel, chosen_examples, grad_cam, share_in_lesion
 from sonogrid.grid import Cell, cell_folder
+from sonogrid.images.framing import SCAN
 from sonogrid.images.geometry import letterbox_mask
-from sonogrid.images.store import SCAN, Store, open_store
+from sonogrid.images.store import Store, open_store
 from sonogrid.models import best_device, build_model, load_weights
 from sonogrid.pictures import open_mask
 from sonogrid.predictions import read_predictions
@@ -73,7 +74,7 @@ def _lesion(mask: str, line: Any, size: int) -> NDArray[np.bool_] | None:
     if not mask:
         return None
     left, top, right, bottom = (int(line[side]) for side in SCAN)
-    return letterbox_mask(open_mask(Path(mask))[top:bottom, left:right], size)
+    return letterbox_mask(open_mask(Path(mask))[top:bottom, left:right], size, line["scale_x"] / line["scale_y"])
 
 
 def _listed(cell: Cell, row: Mapping[Any, Any], panel: Panel) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sonogrid.files import sha256
 from sonogrid.problems import InputError, Problem
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -53,21 +51,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What a picture file is: size in pixels after orientation, and the SHA-256 of its bytes."""
-
-    width: int
-    height: int
-    sha256: str
-
-
-def open_picture(path: Path) -> Picture:
-    """Decode a whole picture file to uint8 RGB, H x W x 3.
+def open_picture(path: Path, frame: int | None = None) -> Picture:
+    """Decode a whole picture file, or a frame (from 0) of a DICOM file, to uint8 RGB, H x W x 3.
 
     Raises InputError with one Problem that names the file if it is missing, empty, not a picture of a known
-    format (FORMATS), damaged or cut short, of several frames, above MAX_PIXELS, or of 32-bit pixels.
+    format (FORMATS), damaged or cut short, of several frames, above MAX_PIXELS, or of 32-bit pixels; for DICOM
+    see sonogrid.dicom.pixels.
     """
+    if frame is not None:
+        # Here, as only studies on DICOM files need pydicom.
+        from sonogrid.dicom.pixels import read_frame
+
+        return read_frame(path, frame)
     if not path.is_file():
         raise _refusal(path, "there is no such file", "Correct the path, or take the row or file out of the data")
     if path.stat().st_size == 0:
@@ -86,8 +81,9 @@ def open_picture(path: Path) -> Picture:
                     "Save it as an 8-bit or 16-bit picture",
                 )
             image.load()
-            # Copied: the array must not share memory with a decoder that is about to be closed.
-            return np.array(_to_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
+            ImageOps.exif_transpose(image, in_place=True)
+            # asarray copies the decoder's pixels once, into an array that is read-only.
+            return np.asarray(_to_rgb(image))
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
         raise _refusal(
@@ -103,15 +99,6 @@ def open_mask(path: Path) -> Mask:
     """Decode a lesion mask to H x W booleans: True where any channel is above 0. Raises as open_picture."""
     inside: Mask = np.greater(open_picture(path).max(axis=2), 0)
     return inside
-
-
-def inspect(path: Path) -> Inspection | Problem:
-    """Decode a picture wholly and say what it is, or say what is wrong with it."""
-    try:
-        height, width = open_picture(path).shape[:2]
-    except InputError as error:
-        return error.problems[0]
-    return Inspection(width, height, sha256(path))
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
@@ -146,7 +133,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         colour = image.convert("RGBA")
         black = Image.new("RGBA", colour.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, colour)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _refusal(path: Path, what: str, remedy: str) -> InputError:

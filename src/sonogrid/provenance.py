@@ -14,8 +14,12 @@ from typing import Any
 
 PACKAGES = ("sonogrid", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "snakemake")
 FOLDER = Path(__file__).parent
-DECIDING_MODULES = ("augment", "cells", "examples", "grid", "inference", "models", "pretraining", "training")
+DECIDING_MODULES = (
+    *("augment", "augment_contract", "cells", "examples", "grid", "inference", "models", "pretraining", "training"),
+)
 """Modules whose code decides the numbers of a fit, given its inputs."""
+PICTURE_PACKAGES = ("numpy", "pillow", "pydicom", "opencv-python-headless", "rapidocr", "onnxruntime")
+"""Packages whose version decides what becomes of a source picture."""
 
 
 def circumstances() -> dict[str, Any]:
@@ -47,7 +51,19 @@ def package_versions() -> dict[str, str]:
 @functools.cache
 def code_digest() -> str:
     """SHA-256 over DECIDING_MODULES without comments: says more than a commit where there are uncommitted changes."""
-    sources = [(FOLDER / f"{name}.py").read_text(encoding="utf-8") for name in DECIDING_MODULES]
+    return _digest([FOLDER / f"{name}.py" for name in DECIDING_MODULES])
+
+
+@functools.cache
+def picture_code() -> str:
+    """SHA-256 over all that decides what becomes of a source picture: code without comments, versions of packages."""
+    files = [FOLDER / "pictures.py", *sorted(FOLDER.glob("images/*.py")), *sorted(FOLDER.glob("dicom/*.py"))]
+    versions = [f"{name} {version(name)}" for name in PICTURE_PACKAGES]
+    return hashlib.sha256("\0".join([_digest(files), *versions]).encode()).hexdigest()
+
+
+def _digest(files: list[Path]) -> str:
+    sources = [file.read_text(encoding="utf-8") for file in files]
     return hashlib.sha256("\0".join(ast.dump(ast.parse(source)) for source in sources).encode()).hexdigest()
 
 

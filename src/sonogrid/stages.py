@@ -5,13 +5,14 @@ Heavy imports stand inside the stages that need them: torch and timm take second
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sonogrid.config import Splits, Study, Training, json_schema
+from sonogrid.config import AuditRequest, Canvas, Splits, Study, Training, json_schema
 from sonogrid.config_checks import SHIPPED, load_study, parse_section
 from sonogrid.config_cohort import CohortConfig
 from sonogrid.console import progress
@@ -84,8 +85,10 @@ def images(options: Namespace) -> None:
 
     manifest = load(options.manifest.parent).images
     rows = manifest[manifest["modality"] == options.modality]
+    how = parse_section(Canvas, options.canvas)
     with progress(f"images {options.modality}", len(rows)) as advance:
-        build(rows, options.size, options.store, options.index, advance, options.workers)
+        made = build(rows, how, options.store, options.index, advance, options.workers)
+    print(f"{made} of {len(rows)} canvases made anew", file=sys.stderr)
 
 
 def splits(options: Namespace) -> None:
@@ -97,6 +100,22 @@ def splits(options: Namespace) -> None:
     found = load(options.cohort)
     table = make_splits(found.patients, found.images, config, derive_seed(options.seed, "splits"))
     write_csv(table, options.out)
+
+
+def audit(options: Namespace) -> None:
+    """Look for what could make a result untrue, and certify what may be trained on."""
+    from sonogrid.audit.stage import run_audit
+
+    if options.request is not None:
+        asked = [parse_section(AuditRequest, options.request)]
+    else:
+        study = merged_study(options.config)
+        asked = [study.audit_request(), *(study.audit_request(init) for init in study.corpora)]
+    refused: list[Problem] = []
+    for request in asked:
+        refused += run_audit(request, options.workers)
+    if refused:
+        raise InputError(refused)
 
 
 def pretrain(options: Namespace) -> None:
@@ -124,7 +143,7 @@ def pretrain(options: Namespace) -> None:
         "inner_fraction": options.inner_fraction,
     }
     seed = derive_seed(options.seed, "pretrain", options.init, options.backbone)
-    inputs = [options.patients, *options.indexes]
+    inputs = [options.patients, options.certificate, *options.indexes]
     size, threads = options.input_size, options.threads
     recipe = recipe_of(identity, options.classes, size, training, options.seed, seed, threads, inputs)
     labels = labels_of(options.patients)
@@ -179,6 +198,7 @@ def train(options: Namespace) -> None:
         threads=options.threads,
         patients=options.patients,
         splits=options.splits,
+        certificate=options.certificate,
         stores=_each("--stores and --indexes", options.modality, zip(options.stores, options.indexes, strict=False)),
         init_sources={init: source for (init, _), (source, _) in first.items()},
         weights={pair: Path(file) for pair, (_, file) in first.items() if file},

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sonogrid.augment import augment, gain_mask
+from sonogrid.augment import augment, strengths_of
 from sonogrid.config import Training
 from sonogrid.console import Advance, silent
 from sonogrid.examples import Examples, balanced_weights
@@ -71,7 +71,7 @@ class Fitting:
         self.images = train.images.to(device)
         self.labels = torch.from_numpy(train.labels).to(device)
         self.weights = torch.from_numpy(balanced_weights(train.labels, train.patients)).to(device)
-        self.may_gain = gain_mask(train.modalities.tolist())
+        self.strengths = strengths_of(recipe.augment, train.modalities.tolist())
         self.generator = torch.Generator().manual_seed(seed)
         self.optimiser = torch.optim.AdamW(_decay_groups(model, recipe.weight_decay), foreach=True)
         self.batch_size = min(recipe.batch_size, len(train))
@@ -92,7 +92,7 @@ class Fitting:
         """One optimiser step on the images at `rows`; returns the loss, detached."""
         recipe, chosen = self.recipe, rows.to(self.device)
         self.set_learning_rate()
-        inputs = augment(self.images[chosen], self.may_gain[rows], recipe.augment, self.generator)
+        inputs = augment(self.images[chosen], self.strengths[rows], self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.model(normalise(inputs, self.model).contiguous(memory_format=torch.channels_last))
         losses = cross_entropy(

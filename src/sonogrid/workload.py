@@ -288,6 +288,7 @@ def _job_counts(study: Study, corpora: Sequence[str]) -> dict[str, int]:
         "images": len(study.grid.modalities) + sum(map(len, corpus_modalities)),
         "pretrain": len(grid.backbones) * len(corpora),
         "train": len(grid) // grid.cells_in_a_job(study.cells_per_job),
+        "audit": 1 + len(corpora),
         "evaluate": 1,
         "explain": pairs,
         "figures": 1,

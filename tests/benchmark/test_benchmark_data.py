@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from sonogrid.images.boxes import Box
+from sonogrid.images.frame import scan_area
+from sonogrid.images.framing import Framing
 from sonogrid.images.store import INDEX_COLUMNS, Canonical, Store, canonical, open_store
 from sonogrid.metrics import auc_ovo
 from sonogrid.pictures import open_picture
@@ -58,8 +61,14 @@ def screenshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @SHORT
 def test_preprocessing(benchmark: BenchmarkFixture, screenshot: Path) -> None:
     """One picture of 800 x 600 pixels from its file to its canvas: decoded, scan area found, letterboxed."""
-    made: Canonical = benchmark(lambda: canonical(open_picture(screenshot), SIDE))
-    assert tuple(made.scan) == SCAN
+
+    def preprocess() -> tuple[Box, Canonical]:
+        picture = open_picture(screenshot)
+        scan = scan_area(picture)
+        return scan, canonical(picture, Framing(scan), SIDE)
+
+    scan, made = benchmark(preprocess)
+    assert scan == SCAN
     assert made.canvas.shape == (SIDE, SIDE, 3)
     # 560 x 480 pixels on 224: 192 rows, 16 black ones above and below.
     assert not made.canvas[:16].any() and not made.canvas[-16:].any()

@@ -28,7 +28,7 @@ WITH_PRETRAINING = {
     "grid": {"inits": ["pretrained"]},
 }
 JOBS = {"cohort": 1, "corpus_cohort": 1, "images": 1, "corpus_images": 1, "pretrain": 1, "train": 2}
-JOBS |= {"evaluate": 1, "explain": 1, "figures": 1}
+JOBS |= {"audit": 1, "corpus_audit": 1, "evaluate": 1, "explain": 1, "figures": 1}
 """Jobs in the queue by rule; what takes only seconds is done where the command was typed."""
 
 

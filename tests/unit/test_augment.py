@@ -3,19 +3,20 @@
 import pytest
 import torch
 
-from sonogrid.augment import augment, gain_mask
+from sonogrid.augment import augment, strengths_of
+from sonogrid.augment_contract import OFFERED
 from sonogrid.config import Augment
 
 STILL = Augment(horizontal_flip=0.0, shift=0.0, zoom=0.0, rotate=0.0, gain=0.0)
 IMAGES = torch.randint(1, 256, (4, 3, 24, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def run(strengths, modalities=("bmode",) * 4, images=IMAGES, seed=1):
-    return augment(images, gain_mask(modalities), strengths, torch.Generator().manual_seed(seed))
+def run(told, modalities=("bmode",) * 4, images=IMAGES, seed=1):
+    return augment(images, strengths_of(told, modalities), torch.Generator().manual_seed(seed))
 
 
-def test_no_strength_changes_nothing():
-    torch.testing.assert_close(run(STILL), IMAGES / 255, atol=2e-6, rtol=0)
+def test_no_strength_changes_nothing_at_all():
+    assert torch.equal(run(STILL), IMAGES / 255)
 
 
 def test_flip_with_probability_one_is_the_mirror_image():
@@ -23,10 +24,19 @@ def test_flip_with_probability_one_is_the_mirror_image():
     torch.testing.assert_close(flipped, IMAGES.flip(3) / 255, atol=2e-6, rtol=0)
 
 
+def test_strengths_are_a_row_an_image_and_zero_where_illegal():
+    told = Augment(horizontal_flip=0.5, shift=0.1, zoom={"cdfi": 0.2}, rotate=4.0, gain=0.3)
+    found = strengths_of(told, ("cdfi", "bmode", "cdfi", "elastography"))
+    cdfi, bmode, elastography = (0.5, 0.1, 0.2, 4.0, 0.0), (0.5, 0.1, 0.0, 4.0, 0.3), (0.5, 0.1, 0.0, 4.0, 0.0)
+    assert OFFERED == ("horizontal_flip", "shift", "zoom", "rotate", "gain")
+    assert torch.equal(found, torch.tensor([cdfi, bmode, cdfi, elastography], dtype=torch.float64))
+    assert strengths_of(told, ()).shape == (0, 5)
+
+
 @pytest.mark.parametrize("modality", ["cdfi", "elastography"])
 def test_gain_leaves_measured_colours_alone(modality):
     strong = STILL.model_copy(update={"gain": 0.5})
-    torch.testing.assert_close(run(strong, (modality,) * 4), IMAGES / 255, atol=2e-6, rtol=0)
+    assert torch.equal(run(strong, (modality,) * 4), IMAGES / 255)
     assert not torch.allclose(run(strong), IMAGES / 255, atol=1e-2)
 
 
@@ -34,6 +44,13 @@ def test_gain_keeps_the_letterbox_border_black():
     images = IMAGES.clone()
     images[:, :, :6] = 0
     assert run(STILL.model_copy(update={"gain": 0.5}), images=images)[:, :, :6].abs().max() == 0
+
+
+def test_a_transform_told_for_one_modality_touches_no_other():
+    told = STILL.model_copy(update={"shift": {"cdfi": 0.2}})
+    found = run(told, ("bmode", "cdfi", "elastography", "cdfi"))
+    same = [torch.equal(one, before / 255) for one, before in zip(found, IMAGES, strict=True)]
+    assert same == [True, False, True, False]
 
 
 def test_colours_stay_in_range_and_geometry_invents_no_colour():

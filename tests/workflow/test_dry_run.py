@@ -45,6 +45,8 @@ def expected_jobs(study: Study) -> dict[str, int]:
     counts = {
         "cohort": 1,
         "splits": 1,
+        "audit": 1,
+        "corpus_audit": len(corpora),
         "images": len(axes.modalities),
         "corpus_cohort": len(corpora),
         "corpus_images": sum(len(corpus.modalities) for corpus in corpora if corpus),

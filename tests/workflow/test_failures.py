@@ -100,7 +100,7 @@ def test_full_disk_gives_a_message_and_no_part_of_a_cell(finished_copy: Workspac
 
 def test_full_disk_leaves_no_half_store(finished: Workspace, tmp_path: Path) -> None:
     store, index = tmp_path / "new" / "bmode.npy", tmp_path / "new" / "bmode.csv"
-    arguments = ["--manifest", "results/cohort/manifest.csv", "--modality", "bmode", "--size", "64"]
+    arguments = ["--manifest", "results/cohort/manifest.csv", "--modality", "bmode", "--canvas", '{"size": 64}']
     command = ["sonogrid", "images", *arguments, "--store", str(store), "--index", str(index)]
     run = finished.run(["bash", "-c", 'ulimit -f 200 && exec "$0" "$@"', *command])
     assert run.code == 2

@@ -65,7 +65,7 @@ EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     ),
     "folds": (
         {"splits": {"folds": 3}},
-        {"splits": 1, "train": 24, "explain": 4, "evaluate": 1, "tables": 1, "figures": 1, "report": 1},
+        {"splits": 1, "audit": 1, "train": 24, "explain": 4, "evaluate": 1, "tables": 1, "figures": 1, "report": 1},
     ),
 }
 

@@ -28,14 +28,27 @@ def _read_phantom(config: CohortConfig, seed: int, folder: Path, workers: int, a
     # Imported here: only simulated studies pay for the simulator's start-up.
     from sonogrid.cohort.phantom import make_phantom
 
-    spec = cast(PhantomSource, config.source)
-    return Cohort(*make_phantom(spec, config.classes, config.modalities, seed, folder, workers, advance))
+    return Cohort(*make_phantom(config, seed, folder, workers, advance))
+
+
+def _read_dicom(config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Cohort:
+    # Imported here: only studies on DICOM files pay for pydicom's start-up.
+    from sonogrid.cohort.dicom import read
+
+    return read(config, seed, folder, workers, advance)
+
+
+def _count_dicom(config: CohortConfig) -> int:
+    from sonogrid.cohort.dicom import count
+
+    return count(config)
 
 
 READERS = {
     "phantom": Reader(_read_phantom, lambda config: cast(PhantomSource, config.source).patients),
     "folders": Reader(folders.read, folders.count),
     "table": Reader(table.read, table.count),
+    "dicom": Reader(_read_dicom, _count_dicom),
 }
 
 

@@ -7,22 +7,18 @@ that the config maps but does not use. Everything else is a problem.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-import numpy as np
-from PIL import Image
-
-from sonogrid.cohort.manifest import Cohort, Source, assemble, normal, some, writable
+from sonogrid.cohort.assemble import Source, assemble
+from sonogrid.cohort.manifest import Cohort, normal, some, writable
 from sonogrid.config_cohort import CohortConfig, FoldersSource
 from sonogrid.console import Advance
-from sonogrid.files import whole_file
-from sonogrid.pictures import SUFFIXES, open_mask
+from sonogrid.pictures import SUFFIXES
 from sonogrid.problems import Problem, Problems
 
 KEY = "folders"
@@ -37,7 +33,7 @@ DOCUMENTS = frozenset(
 
 
 def read(config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Cohort:
-    """Read a cohort from folders; only masks that must be merged are written, below `folder`/masks.
+    """Read a cohort from folders; what `assemble` makes goes below `folder`.
 
     image_id is the picture's path below the root without its suffix. A lesion drawn in several masks
     (`x_mask.png`, `x_mask_1.png`, ...) gets their union. Raises InputError with every problem of the source.
@@ -45,27 +41,23 @@ def read(config: CohortConfig, seed: int, folder: Path, workers: int, advance: A
     source = cast(FoldersSource, config.source)
     problems = Problems()
     sources = _sources(source, config, problems)
-    cohort = assemble(sources, problems, KEY, workers, advance)
-    several = {one.image_id: one.masks for one in sources if len(one.masks) > 1}
-    merged = {image: _merge(masks, folder / "masks" / f"{image}.png") for image, masks in several.items()}
-    pairs = zip(cohort.images["image_id"], cohort.images["mask_path"], strict=True)
-    mask_path = [merged.get(image, path) for image, path in pairs]
-    return dataclasses.replace(cohort, images=cohort.images.assign(mask_path=mask_path))
+    return assemble(config, sources, problems, folder, workers, advance)
 
 
 def count(config: CohortConfig) -> int:
     """Number of pictures below the root, masks not counted: the steps that read reports at most."""
     source = cast(FoldersSource, config.source)
-    files = [file for file in _walk(source.root, Problems()) if file.suffix.lower() in SUFFIXES]
+    files = [file for file in walk(source.root, Problems()) if file.suffix.lower() in SUFFIXES]
     pictures, _ = _part(files, source.mask_suffix)
     return len(pictures)
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str, key: str = KEY, needed: Sequence[str] = ("label", "patient")) -> re.Pattern[str]:
     """Turn '{modality}/{label}/{patient}-{n}' into an expression with a group for every field.
 
     {n} is digits, the other fields anything but '/'; a field named twice must have the same value twice.
-    Raises InputError if a field is not known, or {label} or {patient} is missing, or a brace has no partner.
+    `key` is the config key of the reader. Raises InputError if a field is not known, a `needed` one is missing, or a
+    brace has no partner.
     """
     problems = Problems()
     expression, seen = "", set()
@@ -74,13 +66,13 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         field = name[1:-1]
         if name and field not in FIELDS:
             allowed = ", ".join(f"{{{known}}}" for known in FIELDS)
-            problems.add(f"config key {KEY}.pattern", f"{name!r} is not a field", f"Allowed: {allowed}")
+            problems.add(f"config key {key}.pattern", f"{name!r} is not a field", f"Allowed: {allowed}")
         elif name:
             expression += f"(?P={field})" if field in seen else f"(?P<{field}>{FIELDS[field]})"
             seen.add(field)
-    for needed in ("label", "patient"):
-        if needed not in seen:
-            problems.add(f"config key {KEY}.pattern", f"{{{needed}}} is missing", f"Add {{{needed}}}")
+    for field in needed:
+        if field not in seen:
+            problems.add(f"config key {key}.pattern", f"{{{field}}} is missing", f"Add {{{field}}}")
     problems.raise_if_any()
     return re.compile(expression)
 
@@ -94,7 +86,7 @@ def _sources(source: FoldersSource, config: CohortConfig, problems: Problems) ->
             "has several entries although the pattern has no {modality}",
             "Leave one, or add {modality} to the pattern",
         )
-    files = [file for file in _walk(source.root, problems) if _is_picture(file, problems)]
+    files = [file for file in walk(source.root, problems) if _is_picture(file, problems)]
     pictures, masks = _part(files, source.mask_suffix)
     stems = {picture.with_suffix("") for picture in pictures}
     for stem, orphans in masks.items():
@@ -200,7 +192,7 @@ def _empty_folders(source: FoldersSource, config: CohortConfig, found: list[Sour
     return problems.found
 
 
-def _walk(root: Path, problems: Problems) -> Iterator[Path]:
+def walk(root: Path, problems: Problems) -> Iterator[Path]:
     """Every file below root that is not hidden or left behind, sorted; links that leave root are problems."""
     inside = root.resolve()
 
@@ -254,11 +246,3 @@ def _part(files: list[Path], mask_suffix: str) -> tuple[list[Path], dict[Path, l
         else:
             masks.setdefault(file.parent / match["picture"], []).append(file)
     return pictures, masks
-
-
-def _merge(masks: tuple[Path, ...], target: Path) -> str:
-    """Write the union of masks of one size as a PNG of 0 and 255, and give its path."""
-    union = np.logical_or.reduce([open_mask(path) for path in masks])
-    with whole_file(target) as temporary:
-        Image.fromarray(union.astype(np.uint8) * np.uint8(255)).save(temporary, format="PNG")
-    return target.as_posix()

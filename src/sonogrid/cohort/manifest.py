@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sonogrid.console import Advance
 from sonogrid.files import read_json, write_csv, write_json
-from sonogrid.pictures import Inspection, in_order, inspect
 from sonogrid.problems import InputError, Problem, Problems
 
 PATIENT_COLUMNS = ("patient_id", "label", "hospital", "simulated")
 IMAGE_COLUMNS = (
-    *("image_id", "patient_id", "modality", "path", "sha256", "width", "height", "mask_path"),
-    *("scan_x0", "scan_y0", "scan_x1", "scan_y1", "mm_per_pixel", "device", "simulated"),
+    *("image_id", "patient_id", "modality", "path", "frame", "sha256", "width", "height", "mask_path"),
+    *("scan_x0", "scan_y0", "scan_x1", "scan_y1", "masked", "mm_per_pixel_x", "mm_per_pixel_y", "device", "simulated"),
 )
+MEASURED_COLUMNS = (
+    *("measured_image_id", "mm_per_pixel_x", "mm_per_pixel_y"),
+    *("measured_long_axis_mm", "measured_short_axis_mm"),
+)
+"""Columns of patients.csv that come from the masks (images/axes.py)."""
 SHOWN = 5
 """How many examples a problem names before it only counts the rest."""
 _WHOLE_NUMBERS = ("width", "height")
-_OPTIONAL_NUMBERS = ("scan_x0", "scan_y0", "scan_x1", "scan_y1")
+_OPTIONAL_NUMBERS = ("frame", "scan_x0", "scan_y0", "scan_x1", "scan_y1")
+_LENGTHS = ("mm_per_pixel_x", "mm_per_pixel_y")
+REFUSED_COLUMNS = ("file", "reason", "remedy")
 _READ_AGAIN = "Read the cohort again (sonogrid cohort)"
 
 
@@ -32,29 +37,15 @@ _READ_AGAIN = "Read the cohort again (sonogrid cohort)"
 class Cohort:
     """Patients and images as docs/files.md describes them, and the ceiling of a simulated cohort.
 
-    Ids, paths and clinical columns are text ('' where empty); width and height are int64, scan_x0 to scan_y1
-    are Int64, mm_per_pixel is float64 (missing where empty); simulated is bool.
+    Ids, paths and clinical columns are text ('' where empty); width and height are int64, frame and scan_x0 to
+    scan_y1 are Int64, mm_per_pixel_x and mm_per_pixel_y are float64 (missing where empty); simulated is bool.
+    `refused` are files that could not be used while the others were.
     """
 
     patients: pd.DataFrame
     images: pd.DataFrame
     ceiling: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """One picture as a reader finds it; `origin` tells a person where (a file, or a row of a table)."""
-
-    origin: str
-    image_id: str
-    patient_id: str
-    label: str
-    modality: str
-    path: Path
-    masks: tuple[Path, ...] = ()
-    hospital: str = "unknown"
-    device: str = ""
-    clinical: dict[str, str] = field(default_factory=dict)
+    refused: tuple[Problem, ...] = ()
 
 
 def normal(text: str) -> str:
@@ -72,30 +63,6 @@ def some(names: Iterable[object]) -> str:
 def writable(text: str) -> bool:
     """Whether a name can be a cell of a CSV in UTF-8: no control characters, no undecodable bytes."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
-
-
-def assemble(sources: Sequence[Source], problems: Problems, key: str, workers: int, advance: Advance) -> Cohort:
-    """Inspect every picture and mask and make the cohort of a reader, with the first mask as mask_path.
-
-    `key` is the config key of the reader, for remedies. Raises InputError with what is in `problems`,
-    pictures and masks that cannot be used, contradictions about a patient, and files shared by patients.
-    """
-    rows: list[dict[str, Any]] = []
-    for source, (found, faults) in zip(sources, in_order(_inspect_source, sources, workers), strict=True):
-        problems.found.extend(faults)
-        if found is not None:
-            rows.append(_image_row(source, found))
-        advance()
-    images = pd.DataFrame(rows, columns=list(IMAGE_COLUMNS)).sort_values("image_id", ignore_index=True)
-    problems.found.extend(_contradictions(sources, key))
-    problems.found.extend(_double_ids(sources))
-    problems.found.extend(_shared_files(images))
-    problems.raise_if_any()
-    if not rows:
-        raise InputError([Problem(f"config key {key}", "leads to no picture", "Correct its paths")])
-    patients = {source.patient_id: _patient_row(source) for source in sources}
-    table = pd.DataFrame(list(patients.values())).sort_values("patient_id", ignore_index=True)
-    return Cohort(table, _typed(images))
 
 
 def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[str]) -> list[Problem]:
@@ -124,7 +91,6 @@ def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[s
                 "is not in the config",
                 f"Allowed here: {', '.join(allowed)}",
             )
-    problems.found.extend(_shared_files(images))
     label_of = dict(zip(patients["patient_id"], patients["label"], strict=True))
     labels = images["patient_id"].map(label_of)
     problems.found.extend(gaps(set(zip(labels, images["modality"], strict=True)), classes, modalities))
@@ -169,12 +135,14 @@ def check(cohort: Cohort, classes: Sequence[str], modalities: Sequence[str]) -> 
 
 
 def save(cohort: Cohort, folder: Path) -> None:
-    """Write patients.csv, manifest.csv and, for simulated cohorts, ceiling.json; each whole or not at all."""
+    """Write patients.csv, manifest.csv, refused.csv and, if simulated, ceiling.json; each whole or not at all."""
     write_csv(cohort.patients.sort_values("patient_id"), folder / "patients.csv")
     if cohort.ceiling is not None:
         write_json(cohort.ceiling, folder / "ceiling.json")
     else:
         (folder / "ceiling.json").unlink(missing_ok=True)
+    refused = [(problem.where, problem.what, problem.remedy) for problem in cohort.refused]
+    write_csv(pd.DataFrame(sorted(refused), columns=list(REFUSED_COLUMNS)), folder / "refused.csv")
     write_csv(cohort.images[list(IMAGE_COLUMNS)].sort_values("image_id"), folder / "manifest.csv")
     _remove_leftovers(cohort.images, folder)
 
@@ -199,119 +167,27 @@ def check_apart(corpus: Cohort, cohort: Cohort) -> None:
 def load(folder: Path) -> Cohort:
     """Read what save wrote. Raises InputError if a file or column is missing or a value is wrong."""
     patients = _read(folder / "patients.csv", PATIENT_COLUMNS)
+    refused = _read(folder / "refused.csv", REFUSED_COLUMNS)
     images = _read(folder / "manifest.csv", IMAGE_COLUMNS)
     ceiling = folder / "ceiling.json"
     try:
         return Cohort(
             patients.assign(simulated=_flags(patients["simulated"])),
-            _typed(images.assign(simulated=_flags(images["simulated"]))),
+            typed(images.assign(simulated=_flags(images["simulated"]))),
             read_json(ceiling) if ceiling.is_file() else None,
+            tuple(Problem(*row) for row in refused[list(REFUSED_COLUMNS)].itertuples(index=False)),
         )
     except ValueError as error:
         raise InputError([Problem(str(folder), f"has a damaged table ({error})", _READ_AGAIN)]) from error
 
 
-def _inspect_source(source: Source) -> tuple[Inspection | None, list[Problem]]:
-    found = inspect(source.path)
-    if isinstance(found, Problem):
-        return None, [found]
-    faults = []
-    for path in source.masks:
-        mask = inspect(path)
-        if isinstance(mask, Problem):
-            faults.append(mask)
-        elif (mask.width, mask.height) != (found.width, found.height):
-            faults.append(
-                Problem(
-                    str(path),
-                    f"is {mask.width} x {mask.height} pixels, its picture {source.path} is "
-                    f"{found.width} x {found.height}",
-                    "Give the mask the size of its picture",
-                )
-            )
-    return found, faults
-
-
-def _patient_row(source: Source) -> dict[str, Any]:
-    return {
-        "patient_id": source.patient_id,
-        "label": source.label,
-        "hospital": source.hospital,
-        "simulated": False,
-        **source.clinical,
-    }
-
-
-def _image_row(source: Source, found: Inspection) -> dict[str, Any]:
-    return {
-        "image_id": source.image_id,
-        "patient_id": source.patient_id,
-        "modality": source.modality,
-        "path": source.path.as_posix(),
-        "sha256": found.sha256,
-        "width": found.width,
-        "height": found.height,
-        "mask_path": source.masks[0].as_posix() if source.masks else "",
-        "device": source.device,
-        "simulated": False,
-    }
-
-
-def _contradictions(sources: Sequence[Source], key: str) -> list[Problem]:
-    """Patients of whom the source says two things: label, hospital or a clinical column."""
-    said: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for source in sources:
-        facts = {"label": source.label, "hospital": source.hospital, **source.clinical}
-        for name, value in facts.items():
-            said.setdefault((source.patient_id, name), {}).setdefault(value, []).append(source.origin)
-    remedies = {
-        "label": "Give the patient one label; if two people share this id, give them different ids",
-        "hospital": f"Give the patient one hospital, or leave {key}.columns.hospital out",
-    }
-    return [
-        Problem(
-            f"patient {patient!r}",
-            f"has two values of {name}: "
-            + "; ".join(f"{value!r} ({some(origins)})" for value, origins in values.items()),
-            remedies.get(name, f"Correct the rows, or take {name!r} out of {key}.clinical"),
-        )
-        for (patient, name), values in said.items()
-        if len(values) > 1
-    ]
-
-
-def _double_ids(sources: Sequence[Source]) -> list[Problem]:
-    origins: dict[str, list[str]] = {}
-    for source in sources:
-        origins.setdefault(source.image_id, []).append(source.origin)
-    return [
-        Problem(some(where), f"have the same image_id {image!r}", "Give every picture a name or id of its own")
-        for image, where in origins.items()
-        if len(where) > 1
-    ]
-
-
-def _shared_files(images: pd.DataFrame) -> list[Problem]:
-    """The same bytes under two patients: a leak if the two are in different folds."""
-    doubles = images[images["sha256"].duplicated(keep=False)]
-    return [
-        Problem(
-            some(rows["path"] + " (patient '" + rows["patient_id"] + "')"),
-            "are the same file under different patients",
-            "Find out whose picture it is and take the others out (folders.exclude, or rows of the table)",
-        )
-        for _, rows in doubles.groupby("sha256")
-        if rows["patient_id"].nunique() > 1
-    ]
-
-
-def _typed(images: pd.DataFrame) -> pd.DataFrame:
+def typed(images: pd.DataFrame) -> pd.DataFrame:
     """Columns of a manifest in their types; '' and missing are the same in columns of optional numbers."""
-    typed: dict[str, Any] = {name: images[name].astype("int64") for name in _WHOLE_NUMBERS}
-    for name in (*_OPTIONAL_NUMBERS, "mm_per_pixel"):
+    columns: dict[str, Any] = {name: images[name].astype("int64") for name in _WHOLE_NUMBERS}
+    for name in (*_OPTIONAL_NUMBERS, *_LENGTHS):
         numbers = pd.to_numeric(images[name].replace("", None))
-        typed[name] = numbers.astype("float64" if name == "mm_per_pixel" else "Int64")
-    return images.assign(**typed)
+        columns[name] = numbers.astype("float64" if name in _LENGTHS else "Int64")
+    return images.assign(**columns)
 
 
 def _flags(texts: pd.Series) -> pd.Series:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 
 from sonogrid.cohort.exposure import EXPOSE, Subject
-from sonogrid.cohort.scanner import SCANNERS, Box, Picture, Scanner, dual_view, single_view
+from sonogrid.cohort.manifest import IMAGE_COLUMNS, typed
+from sonogrid.cohort.scanner import SCANNERS, Picture, Scanner, dual_view, single_view
 from sonogrid.cohort.scene import TraitValues, draw_anatomy
 from sonogrid.cohort.traits import (
     NECK,
@@ -31,9 +32,12 @@ from sonogrid.cohort.traits import (
     posterior,
 )
 from sonogrid.config_base import Modality
-from sonogrid.config_cohort import PhantomSource
+from sonogrid.config_cohort import CohortConfig, PhantomSource
 from sonogrid.console import Advance, silent
 from sonogrid.files import sha256, whole_file
+from sonogrid.images.axes import axes_mm, patient_axes
+from sonogrid.images.boxes import Box, crop
+from sonogrid.images.framing import Framing, frame_picture, framing_columns
 from sonogrid.problems import Problems
 
 MODALITIES: tuple[str, ...] = get_args(Modality)
@@ -42,9 +46,7 @@ MOST_IMAGES = 3
 
 
 def make_phantom(
-    spec: PhantomSource,
-    classes: tuple[str, ...],
-    modalities: tuple[str, ...],
+    config: CohortConfig,
     seed: int,
     folder: Path,
     workers: int = 1,
@@ -56,19 +58,20 @@ def make_phantom(
     the patient's place in the cohort, not on other patients, the number of workers or the modalities asked for.
     `advance` is called once a patient. Raises InputError when the organ has other classes, or a modality is unknown.
     """
+    spec = cast(PhantomSource, config.source)
     organ = ORGANS[spec.organ]
-    _check(organ, classes, modalities)
-    wanted = tuple(modality for modality in MODALITIES if modality in modalities)
+    _check(organ, config.classes, config.modalities)
+    wanted = tuple(modality for modality in MODALITIES if modality in config.modalities)
     patients = draw_patients(spec, wanted, seed)
     rows: list[dict[str, Any]] = []
     with _mapper(workers) as mapper:
-        for images in mapper(partial(_make_pictures, organ, seed, folder), patients):
-            rows.extend(images)
+        for made in mapper(partial(_make_pictures, organ, seed, folder, config), patients):
+            rows.extend(made)
             advance()
     table = pd.DataFrame([_patient_row(organ, patient) for patient in patients])
-    manifest = pd.DataFrame(rows).sort_values("image_id", ignore_index=True)
-    corners = ["scan_x0", "scan_y0", "scan_x1", "scan_y1"]
-    manifest[corners] = manifest[corners].astype("Int64")
+    images = pd.DataFrame(rows).sort_values("image_id", ignore_index=True)
+    table = table.merge(patient_axes(images), on="patient_id", how="left", validate="one_to_one")
+    manifest = typed(images[list(IMAGE_COLUMNS)])
     return table, manifest, _ceiling(organ, patients, wanted, seed)
 
 
@@ -252,7 +255,9 @@ def _mapper(workers: int) -> Iterator[Mapper]:
         pool.shutdown(cancel_futures=True)
 
 
-def _make_pictures(organ: Organ, seed: int, folder: Path, patient: Patient) -> list[dict[str, Any]]:
+def _make_pictures(
+    organ: Organ, seed: int, folder: Path, config: CohortConfig, patient: Patient
+) -> list[dict[str, Any]]:
     """Draw and write all pictures and masks of one patient; their lines of the manifest."""
     anatomy = draw_anatomy(organ.name, _stream(seed, organ, patient.number, _ANATOMY))
     subject = Subject(patient.values(organ), patient.size_mm, anatomy, patient.scanner)
@@ -261,12 +266,14 @@ def _make_pictures(organ: Organ, seed: int, folder: Path, patient: Patient) -> l
         for n in range(1, count + 1):
             rng = _stream(seed, organ, patient.number, _PICTURE, MODALITIES.index(modality), n)
             picture, mask, scan = EXPOSE[modality](subject, rng)
-            rows.append(_write(f"{patient.patient_id}-{modality}-{n}", modality, patient, picture, mask, scan, folder))
+            framing = frame_picture(picture, modality, patient.scanner.device, Box(*scan), config)
+            image_id = f"{patient.patient_id}-{modality}-{n}"
+            rows.append(_write(image_id, modality, patient, picture, mask, framing, folder))
     return rows
 
 
 def _write(
-    image_id: str, modality: str, patient: Patient, picture: Picture, mask: Picture, scan: Box, folder: Path
+    image_id: str, modality: str, patient: Patient, picture: Picture, mask: Picture, framing: Framing, folder: Path
 ) -> dict[str, Any]:
     """Write one picture and its mask; its line of the manifest."""
     path = folder / "pictures" / modality / f"{image_id}.png"
@@ -275,15 +282,22 @@ def _write(
         with whole_file(target) as temporary:
             Pictures.fromarray(array).save(temporary, compress_level=1)
     view = dual_view(patient.scanner) if modality == "elastography" else single_view(patient.scanner)
-    row: dict[str, Any] = {
+    long_mm, short_mm = axes_mm(crop(mask, framing.scan) > 0, view.mm_per_pixel, view.mm_per_pixel)
+    return {
         "image_id": image_id,
         "patient_id": patient.patient_id,
         "modality": modality,
         "path": str(path),
+        "frame": None,
         "sha256": sha256(path),
         "width": picture.shape[1],
         "height": picture.shape[0],
         "mask_path": str(mask_path),
+        **framing_columns(framing),
+        "mm_per_pixel_x": view.mm_per_pixel,
+        "mm_per_pixel_y": view.mm_per_pixel,
+        "device": patient.scanner.device,
+        "simulated": True,
+        "long_axis_mm": long_mm,
+        "short_axis_mm": short_mm,
     }
-    row |= dict(zip(("scan_x0", "scan_y0", "scan_x1", "scan_y1"), scan, strict=True))
-    return row | {"mm_per_pixel": view.mm_per_pixel, "device": patient.scanner.device, "simulated": True}

@@ -12,11 +12,10 @@ from PIL import ImageDraw, ImageFont
 
 from sonogrid.cohort.scene import View
 from sonogrid.cohort.speckle import Image
+from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, Colours, colours
 
 Picture = NDArray[np.uint8]
 """Height x width x 3, RGB."""
-Colours = NDArray[np.float32]
-"""256 x 3, RGB in 0..255, from the low to the high end of a colour bar."""
 Box = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels, half open."""
 
@@ -27,14 +26,6 @@ SINGLE_HEIGHT = 400
 DUAL_WIDTH = 350
 DUAL_GAP = 6
 OVERLAY = 0.62
-
-
-def colours(stops: str) -> Colours:
-    """256 colours through evenly spaced stops, written as RRGGBB words."""
-    channels = np.array([list(bytes.fromhex(stop)) for stop in stops.split()], dtype=np.float32).T
-    at = np.linspace(0, 1, channels.shape[1])
-    fine = np.linspace(0, 1, 256)
-    return np.stack([np.interp(fine, at, channel) for channel in channels], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -67,8 +58,8 @@ SCANNERS = (
         top=42,
         background=(0, 0, 0),
         ink=(200, 208, 214),
-        flow=colours("96f5ff 145aff 00005a 000000 640000 ff280a ffeb5a"),
-        stiffness=colours("1414be 008cff 1ee1be 96eb3c ffd700 ff5f00 be0000"),
+        flow=FLOW_MAPS["simulated_north"],
+        stiffness=STIFFNESS_MAPS["simulated_north"],
     ),
     Scanner(
         hospital="harbour",
@@ -81,8 +72,8 @@ SCANNERS = (
         top=36,
         background=(10, 12, 18),
         ink=(236, 190, 92),
-        flow=colours("3ce1cd 2882eb 141478 000000 780a0a eb500a fabe28"),
-        stiffness=colours("1e288c 286ed7 46bee1 82d782 f0e146 eb8228 cd1e28"),
+        flow=FLOW_MAPS["simulated_harbour"],
+        stiffness=STIFFNESS_MAPS["simulated_harbour"],
     ),
     Scanner(
         hospital="valley",
@@ -95,8 +86,8 @@ SCANNERS = (
         top=48,
         background=(0, 0, 0),
         ink=(120, 220, 160),
-        flow=colours("bec8ff 4646ff 1e006e 000000 6e001e ff143c ffaa96"),
-        stiffness=colours("3c0096 003ceb 00bee6 00c846 d7eb00 ff9600 e10a0a"),
+        flow=FLOW_MAPS["simulated_valley"],
+        stiffness=STIFFNESS_MAPS["simulated_valley"],
     ),
 )
 

@@ -9,13 +9,15 @@ import codecs
 import csv
 import difflib
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import cast
 
-from sonogrid.cohort.manifest import PATIENT_COLUMNS, Cohort, Source, assemble, gaps, normal, some, writable
-from sonogrid.config_cohort import CohortConfig, TableSource
+from sonogrid.cohort.assemble import Source, assemble
+from sonogrid.cohort.manifest import MEASURED_COLUMNS, PATIENT_COLUMNS, Cohort, gaps, normal, some, writable
+from sonogrid.config_cohort import CohortConfig, TableColumns, TableSource
 from sonogrid.console import Advance
 from sonogrid.problems import InputError, Problem, Problems
 
@@ -42,7 +44,7 @@ def read(config: CohortConfig, seed: int, folder: Path, workers: int, advance: A
     sources = _sources(table, rows, config, problems)
     found = {(source.label, source.modality) for source in sources}
     problems.found.extend(gaps(found, config.classes, config.modalities))
-    return assemble(sources, problems, KEY, workers, advance)
+    return assemble(config, sources, problems, folder, workers, advance)
 
 
 def count(config: CohortConfig) -> int:
@@ -119,7 +121,9 @@ def _needed(table: TableSource) -> set[str]:
 
 def _optional(table: TableSource) -> list[str]:
     """Columns in which a cell may be empty; an empty cell of the mask path means that there is no mask."""
-    others = (table.columns.hospital, table.columns.device, *table.clinical, *_FIELD.findall(table.mask))
+    columns = table.columns
+    lengths = (columns.mm_per_pixel_x, columns.mm_per_pixel_y)
+    others = (columns.hospital, columns.device, *lengths, *table.clinical, *_FIELD.findall(table.mask))
     return [name for name in others if name is not None]
 
 
@@ -136,7 +140,7 @@ def _check_mappings(table: TableSource, problems: Problems) -> None:
     for mapping, values in (("labels", table.labels.values()), ("modalities", table.modalities.values())):
         if len(set(values)) < len(values):
             problems.add(f"config key {KEY}.{mapping}", "gives one value two meanings", "Give each its own value")
-    for name in sorted(set(table.clinical) & set(PATIENT_COLUMNS)):
+    for name in sorted(set(table.clinical) & {*PATIENT_COLUMNS, *MEASURED_COLUMNS}):
         problems.add(f"config key {KEY}.clinical", f"{name!r} is a column of patients.csv", "Rename the column")
 
 
@@ -185,6 +189,7 @@ def _source(table: TableSource, row: Row, where: str, label: str, modality: str,
     if path is None or (has_mask and mask is None):
         return None
     columns = table.columns
+    scale = _mm_per_pixel(columns, row, where, problems)
     named = row[columns.image_id] if columns.image_id else PurePosixPath(fill(table.image, row)).with_suffix("")
     return Source(
         origin=where,
@@ -197,7 +202,24 @@ def _source(table: TableSource, row: Row, where: str, label: str, modality: str,
         hospital=(row[columns.hospital] if columns.hospital else "") or "unknown",
         device=row[columns.device] if columns.device else "",
         clinical={name: row[name] for name in table.clinical},
+        mm_per_pixel=scale,
     )
+
+
+def _mm_per_pixel(columns: TableColumns, row: Row, where: str, problems: Problems) -> tuple[float, float] | None:
+    """Size of a pixel along x and y, where the row has both; one column may serve for both."""
+    names = [columns.mm_per_pixel_x, columns.mm_per_pixel_y]
+    texts = [row[name] for name in names if name is not None]
+    if len(texts) < 2 or not all(texts):
+        return None
+    try:
+        wide, high = map(float, texts)
+    except ValueError:
+        wide = high = math.nan
+    if not (0 < wide < math.inf and 0 < high < math.inf):
+        problems.add(where, f"mm per pixel is {' and '.join(map(repr, texts))}", "Write two numbers above 0, or none")
+        return None
+    return wide, high
 
 
 def fill(template: str, row: Mapping[str, str], replace: Mapping[str, str] | None = None) -> str:

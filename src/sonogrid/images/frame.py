@@ -29,32 +29,39 @@ LEAST = 0.05
 
 def scan_area(picture: Picture) -> Box:
     """Find the scan area of an H x W x 3 picture; always inside the picture and never empty."""
-    # Here, as it takes a third of a second, and jobs that only open a store need none of it.
-    from scipy import ndimage
+    # Here, as jobs that only open a store need none of it.
+    import cv2
 
-    pieces, count = ndimage.label(_scan_like(picture))
-    if count == 0:
+    outlines, _ = cv2.findContours(_scan_like(picture), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
         return whole(picture)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    views = (sizes >= SECOND_VIEW * sizes.max())[pieces] & (pieces > 0)
-    rows, columns = np.flatnonzero(views.any(axis=1)), np.flatnonzero(views.any(axis=0))
-    found = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    sizes = np.array([cv2.contourArea(outline) for outline in outlines])
+    large = sizes >= SECOND_VIEW * sizes.max()
+    views = [cv2.boundingRect(outline) for outline, kept in zip(outlines, large, strict=True) if kept]
+    found = Box(
+        min(left for left, _, _, _ in views),
+        min(top for _, top, _, _ in views),
+        max(left + wide for left, _, wide, _ in views),
+        max(top + high for _, top, _, high in views),
+    )
     return found if found.area >= LEAST * whole(picture).area else whole(picture)
 
 
-def _scan_like(picture: Picture) -> npt.NDArray[np.bool_]:
-    from scipy import ndimage
+def _scan_like(picture: Picture) -> npt.NDArray[np.uint8]:
+    import cv2
 
     # Two maxima: three times as fast as picture.max(axis=2).
     brightest = np.maximum(np.maximum(picture[..., 0], picture[..., 1]), picture[..., 2])
-    differs = ndimage.maximum_filter(brightest, 3) - ndimage.minimum_filter(brightest, 3)
+    near = np.ones((3, 3), dtype=np.uint8)
+    differs = cv2.dilate(brightest, near) - cv2.erode(brightest, near)
     # Pixels that are 0 are never live: those beside the scan would otherwise widen it.
     live = ((brightest > DARK) & (differs > 0)) | ((brightest > 0) & (differs >= TEXTURE))
     # Odd, so that filters are centred and edges of the scan stay where they are.
     side = max(5, round(THIN * min(brightest.shape)) | 1)
-    dense = ndimage.uniform_filter(live.astype(np.float32), side, mode="nearest") > 0.5
-    # Opening is a minimum and then a maximum; edges are repeated so that the picture's border is no frame.
-    kept = ndimage.maximum_filter(ndimage.minimum_filter(np.pad(dense, side, mode="edge").view(np.uint8), side), side)
-    scan: npt.NDArray[np.bool_] = kept[side:-side, side:-side].astype(bool)
-    return scan
+    count = cv2.boxFilter(live.view(np.uint8), cv2.CV_32S, (side, side), None, (-1, -1), False, cv2.BORDER_REPLICATE)
+    dense = (2 * count > side * side).view(np.uint8)
+    # Edges are repeated so that the picture's border is no frame.
+    kernel = np.ones((side, side), dtype=np.uint8)
+    padded = cv2.copyMakeBorder(dense, side, side, side, side, cv2.BORDER_REPLICATE)
+    opened = cv2.dilate(cv2.erode(padded, kernel), kernel)
+    return opened[side:-side, side:-side].astype(np.uint8, copy=False)

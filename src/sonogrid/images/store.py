@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sonogrid.config import Canvas
 from sonogrid.console import Advance, silent
-from sonogrid.files import sha256, whole_file, write_csv
-from sonogrid.images.boxes import Box, crop
-from sonogrid.images.frame import scan_area
-from sonogrid.images.geometry import Placement, letterbox
+from sonogrid.files import digest, sha256, whole_file, write_csv
+from sonogrid.images.boxes import blackened, crop
+from sonogrid.images.colour import measurement_channels
+from sonogrid.images.colour_bar import bar_for
+from sonogrid.images.colour_maps import inverted
+from sonogrid.images.framing import SCAN, Framing, framing_columns, framing_of, layout_of
+from sonogrid.images.geometry import Placement, letterbox, placement
 from sonogrid.pictures import Picture, in_order, open_picture
 from sonogrid.problems import InputError, Problem, Problems
+from sonogrid.provenance import picture_code
 
-SCAN = ("scan_x0", "scan_y0", "scan_x1", "scan_y1")
-INDEX_COLUMNS = ("row", "image_id", "patient_id", "sha256", "canvas_sha256", *SCAN, "scale", "left", "top")
+INDEX_COLUMNS = (
+    *("row", "image_id", "patient_id", "sha256", "canvas_sha256", *SCAN),
+    *("scale_x", "scale_y", "left", "top"),
+)
+MADE_COLUMNS = ("recipe_sha256", "canvas_sha256")
 _AGAIN = "Remove both files and build the store again (sonogrid images)"
+_COHORT_AGAIN = "Read the cohort again (sonogrid cohort)"
 
 
 @dataclass(frozen=True)
@@ -34,52 +44,92 @@ class Store:
 
 @dataclass(frozen=True)
 class Canonical:
-    """One picture made canonical: S x S x 3 uint8, the scan area used, and where it lies on the canvas."""
+    """One picture made canonical: S x S x 3 uint8, and where its scan area lies on the canvas."""
 
     canvas: Picture
-    scan: Box
     place: Placement
 
 
-def canonical(picture: Picture, size: int, scan: Box | None = None) -> Canonical:
-    """Make one H x W x 3 picture canonical: scan area (detected unless given), letterboxed.
+def canonical(picture: Picture, framing: Framing, size: int, pixel_aspect: float = 1.0) -> Canonical:
+    """Make one H x W x 3 picture canonical: masked boxes black, scan area cut out, letterboxed.
 
-    Raises ValueError if the given scan area is not inside the picture.
+    `pixel_aspect` is width by height of a pixel in mm. Raises ValueError if a box is not inside the picture.
     """
-    area = scan_area(picture) if scan is None else scan
-    canvas, place = letterbox(crop(picture, area), size)
-    return Canonical(canvas, area, place)
+    shown = crop(blackened(picture, framing.masked) if framing.masked else picture, framing.scan)
+    return Canonical(*letterbox(shown, size, pixel_aspect))
 
 
-def build(images: pd.DataFrame, size: int, npy: Path, csv: Path, advance: Advance = silent, workers: int = 1) -> None:
-    """Write the store of one modality: `npy` (N x size x size x 3 uint8) and its index `csv`.
+def build(images: pd.DataFrame, how: Canvas, npy: Path, csv: Path, advance: Advance = silent, workers: int = 1) -> int:
+    """Write the store of one modality, `npy` (N x size x size x 3 uint8) and its index `csv`; the canvases made anew.
 
-    `images` holds rows of a manifest, in the order of the store. The same images give the same bytes. Memory
-    does not grow with N. Raises InputError with every picture that cannot be used, and leaves no file then.
+    `images` holds rows of a manifest, in the order of the store. The same images give the same bytes; canvases that
+    an earlier store holds, and whose pictures and settings are the same, are taken from there. Memory does not grow
+    with N. Raises InputError with every picture that cannot be used, and leaves no new file then.
     """
     if images.empty or images["modality"].nunique() != 1:
         raise ValueError("a store holds at least one image, and images of one modality")
     problems = Problems()
     lines: list[dict[str, Any]] = []
+    recipes: list[tuple[str, str]] = []
     rows: list[dict[str, Any]] = images.to_dict("records")  # type: ignore[assignment]
+    made_before = _earlier(npy, csv, how.size)
+    anew = 0
     with whole_file(npy) as temporary:
         # Written in sequence and not through a memory map: a full disk is then an error and not a crash.
         with temporary.open("wb") as file:
             np.lib.format.write_array_header_1_0(
-                file, {"descr": "|u1", "fortran_order": False, "shape": (len(rows), size, size, 3)}
+                file, {"descr": "|u1", "fortran_order": False, "shape": (len(rows), how.size, how.size, 3)}
             )
-            results = in_order(functools.partial(_canonical_of, size=size), rows, workers)
+            results = in_order(functools.partial(_canonical_of, how=how, earlier=made_before), rows, workers)
             for row, result in zip(rows, results, strict=True):
-                if isinstance(result, Canonical):
+                if isinstance(result, Problem):
+                    problems.found.append(result)
+                else:
                     file.write(result.canvas.tobytes())
                     lines.append(_index_line(len(lines), row, result))
-                else:
-                    problems.found.append(result)
+                    recipes.append((_recipe(row, how), lines[-1]["canvas_sha256"]))
+                    anew += recipes[-1][0] not in made_before
                 advance()
         problems.raise_if_any()
         # An index without its array, or beside another array, must never look complete.
         csv.unlink(missing_ok=True)
+    write_csv(pd.DataFrame(recipes, columns=list(MADE_COLUMNS)), _made_file(csv))
     write_csv(pd.DataFrame(lines, columns=list(INDEX_COLUMNS)), csv)
+    return anew
+
+
+def _made_file(csv: Path) -> Path:
+    """Beside an index: by which recipe each canvas was made. Apart, as the code is in a recipe and not in an index."""
+    return csv.with_name(f"{csv.stem}_made.csv")
+
+
+def _earlier(npy: Path, csv: Path, size: int) -> dict[str, Picture]:
+    """Canvases of an earlier store by recipe, memory-mapped; none where it is missing, damaged or of another size."""
+    try:
+        store = open_store(npy, csv)
+        made = pd.read_csv(_made_file(csv), dtype=str, keep_default_na=False)
+        pairs = list(zip(made["recipe_sha256"], made["canvas_sha256"], strict=True))
+    except (InputError, OSError, ValueError, KeyError):
+        return {}
+    if store.pixels.shape[1] != size or len(pairs) != len(store.index):
+        return {}
+    return {recipe: store.pixels[row] for row, (recipe, _) in enumerate(pairs)}
+
+
+def _recipe(row: Mapping[str, Any], how: Canvas) -> str:
+    """SHA-256 over all that decides a canvas."""
+    layout = layout_of(row["device"], how.layouts)
+    return digest(
+        sha256=row["sha256"],
+        frame=_frame(row),
+        framing=framing_columns(framing_of(row)),
+        pixel_aspect=_pixel_aspect(row),
+        modality=row["modality"],
+        size=how.size,
+        channels=how.channels,
+        colour_bar=None if layout is None else [layout.colour_bar, layout.high_end],
+        code=picture_code(),
+    )
 
 
 def open_store(npy: Path, csv: Path) -> Store:
@@ -94,7 +144,7 @@ def open_store(npy: Path, csv: Path) -> Store:
         csv,
         dtype={"image_id": str, "patient_id": str, "sha256": str, "canvas_sha256": str},
         keep_default_na=False,
-        converters={"scale": float},
+        converters={"scale_x": float, "scale_y": float},
         encoding="utf-8",
     )
     try:
@@ -114,29 +164,51 @@ def open_store(npy: Path, csv: Path) -> Store:
     return Store(pixels, index)
 
 
-def _canonical_of(row: dict[str, Any], size: int) -> Canonical | Problem:
+def _canonical_of(row: dict[str, Any], how: Canvas, earlier: Mapping[str, Picture]) -> Canonical | Problem:
     path = Path(row["path"])
     try:
-        picture = open_picture(path)
-        if sha256(path) != row["sha256"]:
-            return Problem(
-                str(path), "has changed since the cohort was read", "Read the cohort again (sonogrid cohort)"
-            )
-        return canonical(picture, size, _told(row))
+        framing, aspect = framing_of(row), _pixel_aspect(row)
+        if not path.is_file() or sha256(path) != row["sha256"]:
+            state = "has changed since the cohort was read" if path.is_file() else "is gone since the cohort was read"
+            return Problem(str(path), state, _COHORT_AGAIN)
+        known = earlier.get(_recipe(row, how))
+        if known is not None:
+            width, height = framing.scan.x1 - framing.scan.x0, framing.scan.y1 - framing.scan.y0
+            return Canonical(np.array(known), placement(width, height, how.size, aspect)[0])
+        picture = open_picture(path, _frame(row))
+        if how.channels == "rgb":
+            return canonical(picture, framing, how.size, aspect)
+        return canonical(_measured(picture, row, framing, how), framing, how.size, aspect)
     except InputError as error:
         return error.problems[0]
-    except ValueError as error:
-        return Problem(f"{path} (image_id {row['image_id']!r})", str(error), "Correct scan_x0 to scan_y1")
+    except (ValueError, ZeroDivisionError) as error:
+        remedy = "Correct mm per pixel and scan area in the cohort's source, or cohort.layouts"
+        return Problem(f"{path} (image_id {row['image_id']!r})", str(error), remedy)
 
 
-def _told(row: dict[str, Any]) -> Box | None:
-    """The scan area that the manifest tells, if it tells one."""
-    if any(pd.isna(row[side]) for side in SCAN):
-        return None
-    return Box(*(int(row[side]) for side in SCAN))
+def _measured(picture: Picture, row: Mapping[str, Any], framing: Framing, how: Canvas) -> Picture:
+    """The picture with the colours of its scan area decoded to measurements; the rest is black."""
+    layout = layout_of(row["device"], how.layouts)
+    bar = bar_for(picture, framing.scan, row["modality"], layout)
+    colours = inverted(bar.colours) if layout is not None and layout.high_end == "bottom" else bar.colours
+    # A bar inside the scan area is no flow.
+    scan = crop(blackened(picture, [bar.box, *bar.again]), framing.scan)
+    decoded = np.zeros_like(picture)
+    crop(decoded, framing.scan)[:] = measurement_channels(scan, colours, row["modality"])
+    return decoded
+
+
+def _frame(row: Mapping[str, Any]) -> int | None:
+    return None if pd.isna(row["frame"]) else int(row["frame"])
+
+
+def _pixel_aspect(row: Mapping[str, Any]) -> float:
+    """Width by height of a pixel in mm; 1 where the source does not say it."""
+    wide, high = row["mm_per_pixel_x"], row["mm_per_pixel_y"]
+    return 1.0 if pd.isna(wide) or pd.isna(high) else float(wide) / float(high)
 
 
 def _index_line(number: int, row: dict[str, Any], made: Canonical) -> dict[str, Any]:
     identity = {"row": number} | {name: row[name] for name in ("image_id", "patient_id", "sha256")}
     identity["canvas_sha256"] = hashlib.sha256(made.canvas.tobytes()).hexdigest()
-    return identity | dict(zip(SCAN, made.scan, strict=True)) | made.place._asdict()
+    return identity | dict(zip(SCAN, framing_of(row).scan, strict=True)) | made.place._asdict()

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from scipy.stats import chi2_contingency, kruskal
 
+from sonogrid.cohort.manifest import MEASURED_COLUMNS
 from sonogrid.cohort.phantom import draw_patients, elasticity_score, make_phantom, quota_sequence
 from sonogrid.cohort.traits import NECK, THYROID
-from sonogrid.config_cohort import PhantomSource
+from sonogrid.config_cohort import CohortConfig, PhantomSource
 from sonogrid.problems import InputError
 
 MODALITIES = ("bmode", "cdfi", "elastography")
@@ -22,7 +23,15 @@ MODALITIES = ("bmode", "cdfi", "elastography")
 def make(folder, **changes):
     wanted = {"patients": 6, "classes": NECK.classes, "modalities": MODALITIES, "seed": 3, "workers": 1} | changes
     spec = PhantomSource(organ=wanted.get("organ", "neck"), patients=wanted["patients"], missing=0.2)
-    return make_phantom(spec, wanted["classes"], wanted["modalities"], wanted["seed"], folder, wanted["workers"])
+    return make_phantom(
+        config(spec, wanted["classes"], wanted["modalities"]), wanted["seed"], folder, wanted["workers"]
+    )
+
+
+def config(spec, classes, modalities):
+    known = {"classes": classes, "modalities": modalities, "reader": "phantom", "burned_in_text": "keep"}
+    # Built without checks: what the schema refuses, the simulator must refuse too.
+    return CohortConfig.model_construct(**known, phantom=spec, layouts={}, dual_view="split")
 
 
 def hashes(images):
@@ -44,10 +53,12 @@ def test_tables_have_the_columns_of_the_contract(cohort):
     assert list(patients.columns) == [
         *("patient_id", "label", "hospital", "simulated", "age", "sex", "level", "long_axis_mm", "short_axis_mm"),
         *("shape", "margin", "hilum", "cdfi_pattern", "elasticity_score"),
+        *MEASURED_COLUMNS,
     ]
     assert list(images.columns) == [
-        *("image_id", "patient_id", "modality", "path", "sha256", "width", "height", "mask_path"),
-        *("scan_x0", "scan_y0", "scan_x1", "scan_y1", "mm_per_pixel", "device", "simulated"),
+        *("image_id", "patient_id", "modality", "path", "frame", "sha256", "width", "height", "mask_path"),
+        *("scan_x0", "scan_y0", "scan_x1", "scan_y1", "masked", "mm_per_pixel_x", "mm_per_pixel_y"),
+        *("device", "simulated"),
     ]
     assert patients.simulated.all() and images.simulated.all()
     assert patients.patient_id.is_monotonic_increasing and patients.patient_id.is_unique
@@ -88,7 +99,8 @@ def test_other_seed_and_other_modalities(cohort, tmp_path):
 def test_advance_is_called_once_a_patient_and_names_none(tmp_path):
     seen = []
     spec = PhantomSource(patients=6, missing=0.0)
-    make_phantom(spec, NECK.classes, ("bmode",), 1, tmp_path, 1, lambda note="", steps=1: seen.append(note))
+    only_bmode = config(spec, NECK.classes, ("bmode",))
+    make_phantom(only_bmode, 1, tmp_path, 1, lambda note="", steps=1: seen.append(note))
     assert seen == [""] * 6
 
 
@@ -156,8 +168,8 @@ def test_hospitals_differ_in_depth_device_and_colours(cohort):
     patients, images, _ = cohort
     seen = images[images.modality == "bmode"].merge(patients[["patient_id", "hospital"]], on="patient_id")
     by_hospital = seen.groupby("hospital")
-    assert (by_hospital.mm_per_pixel.nunique() == 1).all()
-    assert by_hospital.mm_per_pixel.first().nunique() == by_hospital.device.first().nunique() == 3
+    assert (by_hospital.mm_per_pixel_x.nunique() == 1).all()
+    assert by_hospital.mm_per_pixel_x.first().nunique() == by_hospital.device.first().nunique() == 3
 
 
 def test_table_agrees_with_the_traits(many, cohort):

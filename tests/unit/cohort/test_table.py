@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sonogrid.cohort import READERS, read_cohort
-from sonogrid.cohort.manifest import Cohort
+from sonogrid.cohort.manifest import MEASURED_COLUMNS, Cohort
 from sonogrid.cohort.table import fill, read_rows
 from sonogrid.config_cohort import CohortConfig, TableSource
 from sonogrid.problems import InputError
@@ -35,6 +35,7 @@ def table_config(file: Path, columns: dict[str, str] | None = None, **changes: o
         classes=("benign", "malignant"),
         modalities=("bmode",),
         reader="table",
+        burned_in_text="keep",
         table=TableSource.model_validate(source | changes),
     )
 
@@ -68,7 +69,7 @@ def read(config: CohortConfig, tmp_path: Path) -> Cohort:
 def refusal(config: CohortConfig, tmp_path: Path) -> str:
     with pytest.raises(InputError) as caught:
         read(config, tmp_path)
-    assert not (tmp_path / "cohort").exists()
+    assert {file.name for file in (tmp_path / "cohort").rglob("*")} <= {"seen.csv"}
     return str(caught.value)
 
 
@@ -77,7 +78,7 @@ def test_a_table_becomes_patients_and_images(file: Path, tmp_path: Path) -> None
         file, mask="Masks/{ID}.png", mask_replace={"bus_": "mask_"}, clinical=("Age",), columns={"device": "Device"}
     )
     cohort = read(config, tmp_path)
-    assert cohort.patients.to_dict("list") == {
+    assert cohort.patients.drop(columns=list(MEASURED_COLUMNS)).to_dict("list") == {
         "patient_id": ["007", "3", "NA"],
         "label": ["benign", "malignant", "malignant"],
         "hospital": ["GE", "unknown", "Toshiba"],
@@ -202,12 +203,21 @@ def test_a_patient_with_two_labels_hospitals_or_ages_is_named_with_its_rows(file
     assert "has two values of Age: '40'" in message and "take 'Age' out of table.clinical" in message
 
 
-def test_the_same_file_under_two_patients_is_named(file: Path, tmp_path: Path) -> None:
-    images = file.parent / "Images"
-    (images / "bus_3-l.png").write_bytes((images / "bus_1-r.png").read_bytes())
-    message = refusal(table_config(file), tmp_path)
-    assert "bus_1-r.png (patient '007')" in message and "bus_3-l.png (patient '3')" in message
-    assert "are the same file under different patients" in message
+def test_size_of_a_pixel_is_read_from_the_columns_that_say_it(file: Path, tmp_path: Path) -> None:
+    scales = ("0.1,0.2", "0.3,0.3", ",", "0.4,")
+    scaled = tuple(f"{row},{scale}" for row, scale in zip(ROWS, scales, strict=True))
+    write(file, header=f"{HEADER},X,Y", rows=scaled)
+    config = table_config(file, columns={"mm_per_pixel_x": "X", "mm_per_pixel_y": "Y"})
+    images = read(config, tmp_path).images.set_index("image_id")
+    assert images.loc[["bus_1-l", "bus_1-r"], "mm_per_pixel_x"].isin([0.1, 0.3]).all()
+    assert images["mm_per_pixel_y"].dropna().sum() == 0.5
+
+
+@pytest.mark.parametrize("scale", ["0,0.1", "-1,0.1", "nan,0.1", "inf,0.1", "wide,0.1"])
+def test_a_size_of_a_pixel_that_is_none_is_named_by_row(file: Path, tmp_path: Path, scale: str) -> None:
+    write(file, header=f"{HEADER},X,Y", rows=tuple(f"{row},{scale}" for row in ROWS))
+    message = refusal(table_config(file, columns={"mm_per_pixel_x": "X", "mm_per_pixel_y": "Y"}), tmp_path)
+    assert "row 2: mm per pixel is" in message and "row 5: mm per pixel is" in message
 
 
 def test_an_image_id_given_twice_is_named_with_its_rows(file: Path, tmp_path: Path) -> None:

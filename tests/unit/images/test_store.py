@@ -7,11 +7,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from sonogrid.config import Canvas
+from sonogrid.config_cohort import Layout
 from sonogrid.files import sha256
 from sonogrid.images.boxes import Box
+from sonogrid.images.colour import encode_stiffness
+from sonogrid.images.colour_maps import STIFFNESS_MAPS
+from sonogrid.images.framing import SCAN, Framing
 from sonogrid.images.geometry import letterbox
 from sonogrid.images.store import INDEX_COLUMNS, build, canonical, open_store
-from sonogrid.pictures import open_picture
+from sonogrid.pictures import Picture, open_picture
 from sonogrid.problems import InputError
 
 
@@ -28,17 +33,18 @@ def manifest(folder: Path, count: int = 5) -> pd.DataFrame:
                 "modality": "bmode",
                 "path": str(path),
                 "sha256": sha256(path),
+                "device": "",
+                "masked": "",
+                **dict(zip(SCAN, (0, 0, 40 + number, 30), strict=True)),
+                **dict.fromkeys(("frame", "mm_per_pixel_x", "mm_per_pixel_y"), None),
             }
         )
-    frame = pd.DataFrame(rows)
-    for side in ("scan_x0", "scan_y0", "scan_x1", "scan_y1"):
-        frame[side] = pd.array([pd.NA] * count, dtype="Int64")
-    return frame
+    return pd.DataFrame(rows)
 
 
 def test_rows_of_array_and_index_belong_together(tmp_path: Path) -> None:
     images = manifest(tmp_path)
-    build(images, 32, tmp_path / "out" / "bmode.npy", tmp_path / "out" / "bmode.csv")
+    build(images, Canvas(size=32), tmp_path / "out" / "bmode.npy", tmp_path / "out" / "bmode.csv")
     store = open_store(tmp_path / "out" / "bmode.npy", tmp_path / "out" / "bmode.csv")
     assert tuple(store.index.columns) == INDEX_COLUMNS
     assert store.index["patient_id"].tolist() == ["NA", "01", "02", "03", "04"]
@@ -47,15 +53,15 @@ def test_rows_of_array_and_index_belong_together(tmp_path: Path) -> None:
     assert not store.pixels.flags.writeable
     for row, path in zip(store.pixels, images["path"], strict=True):
         assert np.array_equal(row, letterbox(open_picture(Path(path)), 32)[0])
-    assert store.index["scale"].tolist() == [32 / (40 + number) for number in range(5)]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["bmode.csv", "bmode.npy"]
+    for axis in ("scale_x", "scale_y"):
+        assert store.index[axis].tolist() == [32 / (40 + number) for number in range(5)]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["bmode.csv", "bmode.npy", "bmode_made.csv"]
 
 
 def test_scan_area_of_the_manifest_wins(tmp_path: Path) -> None:
     images = manifest(tmp_path, 1)
-    for side, value in zip(("scan_x0", "scan_y0", "scan_x1", "scan_y1"), (5, 4, 25, 24), strict=True):
-        images[side] = pd.array([value], dtype="Int64")
-    build(images, 20, tmp_path / "a.npy", tmp_path / "a.csv")
+    images[list(SCAN)] = [5, 4, 25, 24]
+    build(images, Canvas(size=20), tmp_path / "a.npy", tmp_path / "a.csv")
     store = open_store(tmp_path / "a.npy", tmp_path / "a.csv")
     assert np.array_equal(store.pixels[0], open_picture(Path(images["path"][0]))[4:24, 5:25])
     assert store.index.loc[0, ["scan_x0", "scan_y0", "scan_x1", "scan_y1"]].tolist() == [5, 4, 25, 24]
@@ -63,15 +69,23 @@ def test_scan_area_of_the_manifest_wins(tmp_path: Path) -> None:
 
 def test_canonical_says_where_the_picture_lies() -> None:
     picture = np.full((60, 100, 3), 200, dtype=np.uint8)
-    made = canonical(picture, 20, Box(10, 10, 50, 30))
-    assert made.scan == Box(10, 10, 50, 30) and made.place == (0.5, 0, 5)
+    made = canonical(picture, Framing(Box(10, 10, 50, 30)), 20)
+    assert made.place == (0.5, 0.5, 0, 5)
     assert (made.canvas[5:15] == 200).all()
+
+
+def test_masked_boxes_are_black_and_the_picture_is_not_changed() -> None:
+    picture = np.full((60, 100, 3), 200, dtype=np.uint8)
+    made = canonical(picture, Framing(Box(0, 0, 100, 60), (Box(10, 20, 30, 40),)), 100)
+    expected = picture.copy()
+    expected[20:40, 10:30] = 0
+    assert np.array_equal(made.canvas[20:80], expected) and (picture == 200).all()
 
 
 def test_same_images_give_the_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
     images = manifest(tmp_path, 12)
     for workers in (1, 3):
-        build(images, 16, tmp_path / f"{workers}.npy", tmp_path / f"{workers}.csv", workers=workers)
+        build(images, Canvas(size=16), tmp_path / f"{workers}.npy", tmp_path / f"{workers}.csv", workers=workers)
     assert (tmp_path / "1.npy").read_bytes() == (tmp_path / "3.npy").read_bytes()
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "3.csv").read_bytes()
 
@@ -80,11 +94,12 @@ def test_every_bad_picture_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     images = manifest(tmp_path)
     cut, changed = Path(images["path"][1]), Path(images["path"][3])
     cut.write_bytes(cut.read_bytes()[:200])
+    images.loc[1, "sha256"] = sha256(cut)
     Image.new("RGB", (8, 8)).save(changed)
-    images.loc[4, ["scan_x0", "scan_y0", "scan_x1", "scan_y1"]] = [0, 0, 500, 500]
+    images.loc[4, list(SCAN)] = [0, 0, 500, 500]
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError) as caught:
-        build(images, 16, tmp_path / "out" / "a.npy", tmp_path / "out" / "a.csv")
+        build(images, Canvas(size=16), tmp_path / "out" / "a.npy", tmp_path / "out" / "a.csv")
     message = str(caught.value)
     assert len(caught.value.problems) == 3
     assert f"{cut}: is damaged or cut short" in message
@@ -100,7 +115,7 @@ def test_an_interrupted_build_leaves_no_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(images, 16, tmp_path / "out" / "a.npy", tmp_path / "out" / "a.csv", interrupt, workers=2)
+        build(images, Canvas(size=16), tmp_path / "out" / "a.npy", tmp_path / "out" / "a.csv", interrupt, workers=2)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -108,7 +123,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     images = manifest(tmp_path, 1)
     (tmp_path / "results").write_text("a file where the folder should be")
     with pytest.raises((OSError, InputError), match="results"):
-        build(images, 16, tmp_path / "results" / "a.npy", tmp_path / "results" / "a.csv")
+        build(images, Canvas(size=16), tmp_path / "results" / "a.npy", tmp_path / "results" / "a.csv")
 
 
 def damaged(kind: str, npy: Path, csv: Path) -> None:
@@ -129,7 +144,7 @@ def damaged(kind: str, npy: Path, csv: Path) -> None:
     if kind == "rows out of order":
         pd.read_csv(csv, dtype=str).iloc[::-1].to_csv(csv, index=False)
     if kind == "lost column":
-        pd.read_csv(csv, dtype=str).drop(columns="scale").to_csv(csv, index=False)
+        pd.read_csv(csv, dtype=str).drop(columns="scale_x").to_csv(csv, index=False)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +163,7 @@ def damaged(kind: str, npy: Path, csv: Path) -> None:
 )
 def test_a_damaged_store_is_refused_with_a_remedy(tmp_path: Path, kind: str, said: str) -> None:
     npy, csv = tmp_path / "a.npy", tmp_path / "a.csv"
-    build(manifest(tmp_path), 16, npy, csv)
+    build(manifest(tmp_path), Canvas(size=16), npy, csv)
     damaged(kind, npy, csv)
     with pytest.raises(InputError, match=said) as caught:
         open_store(npy, csv)
@@ -159,4 +174,104 @@ def test_images_of_two_modalities_or_none_are_a_programming_error(tmp_path: Path
     images = manifest(tmp_path, 2)
     for wrong in (images.iloc[:0], images.assign(modality=["bmode", "cdfi"])):
         with pytest.raises(ValueError, match="one modality"):
-            build(wrong, 16, tmp_path / "a.npy", tmp_path / "a.csv")
+            build(wrong, Canvas(size=16), tmp_path / "a.npy", tmp_path / "a.csv")
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the pictures that are decoded."""
+    names: list[str] = []
+
+    def note(path: Path, frame: int | None = None) -> Picture:
+        names.append(path.name)
+        return open_picture(path, frame)
+
+    monkeypatch.setattr("sonogrid.images.store.open_picture", note)
+    return names
+
+
+def test_a_second_build_takes_canvases_from_the_first(tmp_path: Path, decoded: list[str]) -> None:
+    images, npy, csv = manifest(tmp_path), tmp_path / "out" / "a.npy", tmp_path / "out" / "a.csv"
+    assert build(images, Canvas(size=16), npy, csv) == 5
+    first = npy.read_bytes(), csv.read_bytes()
+    decoded.clear()
+    assert build(images, Canvas(size=16), npy, csv, workers=2) == 0
+    assert (npy.read_bytes(), csv.read_bytes()) == first and decoded == []
+
+
+def test_only_what_changed_is_made_anew(tmp_path: Path, decoded: list[str]) -> None:
+    images, npy, csv = manifest(tmp_path), tmp_path / "out" / "a.npy", tmp_path / "out" / "a.csv"
+    build(images, Canvas(size=16), npy, csv)
+    changed = Path(images["path"][2])
+    Image.fromarray(np.full((30, 42, 3), 99, dtype=np.uint8)).save(changed)
+    images.loc[2, "sha256"] = sha256(changed)
+    images.loc[3, "masked"] = "2 2 9 9"
+    images.loc[4, "mm_per_pixel_x"], images.loc[4, "mm_per_pixel_y"] = 0.1, 0.3
+    fewer_and_reordered = images.iloc[[4, 2, 3, 0]].reset_index(drop=True)
+    decoded.clear()
+    assert build(fewer_and_reordered, Canvas(size=16), npy, csv) == 3
+    assert sorted(decoded) == ["näme 2.png", "näme 3.png", "näme 4.png"]
+    partly = npy.read_bytes(), csv.read_bytes()
+    build(fewer_and_reordered, Canvas(size=16), tmp_path / "new" / "a.npy", tmp_path / "new" / "a.csv")
+    assert partly == ((tmp_path / "new" / "a.npy").read_bytes(), (tmp_path / "new" / "a.csv").read_bytes())
+
+
+@pytest.mark.parametrize("lost", ["a_made.csv", "a.csv", "a.npy"])
+def test_without_its_memory_a_store_is_built_whole(tmp_path: Path, lost: str) -> None:
+    images, npy, csv = manifest(tmp_path), tmp_path / "out" / "a.npy", tmp_path / "out" / "a.csv"
+    build(images, Canvas(size=16), npy, csv)
+    (tmp_path / "out" / lost).unlink()
+    assert build(images, Canvas(size=16), npy, csv) == 5
+    assert build(images, Canvas(size=20), npy, csv) == 5
+
+
+def test_pixels_that_are_not_square_keep_the_physical_aspect(tmp_path: Path) -> None:
+    images = manifest(tmp_path, 1).assign(mm_per_pixel_x=0.1, mm_per_pixel_y=0.2)
+    build(images, Canvas(size=60), tmp_path / "a.npy", tmp_path / "a.csv")
+    store = open_store(tmp_path / "a.npy", tmp_path / "a.csv")
+    # 40 x 30 pixels are 4 mm x 6 mm: the height fills the canvas, the width is two thirds of it.
+    assert store.index.loc[0, ["scale_x", "scale_y", "left", "top"]].tolist() == [1.0, 2.0, 10, 0]
+    assert (store.pixels[0].max(axis=(0, 2)) > 0).nonzero()[0].tolist() == list(range(10, 50))
+
+
+def elastogram(folder: Path, bar: bool) -> tuple[pd.DataFrame, np.ndarray]:
+    """A simulated screen: grey speckle, stiffness rising from left to right inside a box, and a colour bar."""
+    colours = STIFFNESS_MAPS["simulated_north"]
+    grey = np.random.default_rng(0).uniform(0.1, 0.9, (200, 300)).astype(np.float32)
+    stiffness = np.broadcast_to(np.linspace(0, 1, 300, dtype=np.float32), (200, 300))
+    inside = np.zeros((200, 300), dtype=bool)
+    inside[40:160, 60:240] = True
+    screen = np.zeros((240, 400, 3), dtype=np.uint8)
+    screen[20:220, 80:380] = encode_stiffness(stiffness, grey, colours, 0.6, inside)
+    if bar:
+        along = np.rint(np.linspace(255, 0, 150)).astype(int)
+        screen[40:190, 20:32] = np.rint(colours[along])[:, None, :].astype(np.uint8)
+    Image.fromarray(screen).save(folder / "elastogram.png")
+    row = manifest(folder, 1).iloc[0].to_dict() | {"modality": "elastography", "path": str(folder / "elastogram.png")}
+    row |= {"sha256": sha256(folder / "elastogram.png")} | dict(zip(SCAN, (80, 20, 380, 220), strict=True))
+    return pd.DataFrame([row]), inside
+
+
+def test_stiffness_is_decoded_by_the_bar_beside_the_scan_area(tmp_path: Path) -> None:
+    images, inside = elastogram(tmp_path, bar=True)
+    build(images, Canvas(size=300, channels="stiffness"), tmp_path / "a.npy", tmp_path / "a.csv")
+    canvas = open_store(tmp_path / "a.npy", tmp_path / "a.csv").pixels[0][50:250]
+    expected = 255 * np.linspace(0, 1, 300)
+    assert np.array_equal(canvas[..., 1] == 255, inside)
+    assert np.abs(canvas[..., 0] - expected)[inside].mean() < 0.02 * 255
+    assert not canvas[..., 0][~inside].any()
+
+
+def test_the_other_end_of_the_bar_is_hard_where_the_layout_says_so(tmp_path: Path) -> None:
+    images, inside = elastogram(tmp_path, bar=True)
+    layouts = {"*": Layout(high_end="bottom")}
+    build(images, Canvas(size=300, channels="stiffness", layouts=layouts), tmp_path / "a.npy", tmp_path / "a.csv")
+    canvas = open_store(tmp_path / "a.npy", tmp_path / "a.csv").pixels[0][50:250]
+    assert np.abs(canvas[..., 0] - 255 * np.linspace(1, 0, 300))[inside].mean() < 0.02 * 255
+
+
+def test_without_a_colour_bar_nothing_is_guessed(tmp_path: Path) -> None:
+    images, _ = elastogram(tmp_path, bar=False)
+    with pytest.raises(InputError, match=r"elastogram\.png .* no colour bar is found; set cohort\.layouts\.DEVICE"):
+        build(images, Canvas(size=30, channels="stiffness"), tmp_path / "a.npy", tmp_path / "a.csv")
+    assert not (tmp_path / "a.npy").exists()
