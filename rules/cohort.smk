@@ -34,7 +34,6 @@ rule cohort:
 
 use rule cohort as corpus_cohort with:
     input:
-        apart=f"{RESULTS}/cohort/manifest.csv",
         tables=lambda wildcards: CORPUS_SOURCES[wildcards.init],
     output:
         patients=f"{CORPUS}/patients.csv",
@@ -44,6 +43,6 @@ use rule cohort as corpus_cohort with:
     benchmark:
         f"{BENCHMARKS}/corpus_cohort/{{init}}.tsv"
     params:
-        identity=lambda wildcards, input: f"--name {wildcards.init} --apart {shlex.quote(input.apart)}",
+        identity=lambda wildcards: f"--name {wildcards.init}",
         cohort=lambda wildcards: CORPORA[wildcards.init].corpus.used().model_dump_json(exclude_none=True),
         seed=STUDY.seed,

@@ -2,7 +2,6 @@
 import asyncio
 import gc
 import re
-import shlex
 import sys
 from itertools import product
 from pathlib import Path

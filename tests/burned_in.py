@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sonogrid.cohort.exposure import EXPOSE, Subject
 from sonogrid.cohort.scanner import SCANNERS
 from sonogrid.cohort.scene import draw_anatomy
+from sonogrid.images.boxes import Box, crop
 from sonogrid.pictures import Mask, Picture
 
 SIZES = (8, 10, 12, 14, 16, 20, 24, 28)
@@ -70,12 +71,17 @@ class Ink:
     turned: bool = False
 
 
-def phantom(modality: str, seed: int, size: tuple[int, int] | None = None) -> Picture:
-    """The scan area of a simulated picture, without any text; resized to (width, height) if a size is given."""
+def export(modality: str, seed: int) -> tuple[Picture, Box]:
+    """A simulated picture as its scanner exports it, frame, bars and text included, and its scan area."""
     rng = np.random.default_rng(seed)
     subject = Subject(TRAITS, 16.0, draw_anatomy("neck", rng), SCANNERS[seed % len(SCANNERS)])
-    picture, _, (x0, y0, x1, y1) = EXPOSE[modality](subject, rng)
-    scan = Image.fromarray(picture[y0:y1, x0:x1])
+    picture, _, scan = EXPOSE[modality](subject, rng)
+    return picture, Box(*scan)
+
+
+def phantom(modality: str, seed: int, size: tuple[int, int] | None = None) -> Picture:
+    """The scan area of a simulated picture, without any text; resized to (width, height) if a size is given."""
+    scan = Image.fromarray(crop(*export(modality, seed)))
     return np.array(scan if size is None else scan.resize(size, Image.Resampling.BICUBIC))
 
 
@@ -93,7 +99,11 @@ def invented(kind: str, rng: np.random.Generator) -> str:
     day, month, year = rng.integers(1, 29), rng.integers(1, 13), rng.integers(1931, 2025)
     choices = {
         "name": (f"{family}, {given}", f"{given} {family}", f"{family}^{given}", f"{family} {given} F 0{number[0]}4Y"),
-        "date": (f"{year}-{month:02}-{day:02}", f"{day:02}.{month:02}.{year}", f"{day:02}/{month:02}/{year} 14:0{number[0]}"),
+        "date": (
+            f"{year}-{month:02}-{day:02}",
+            f"{day:02}.{month:02}.{year}",
+            f"{day:02}/{month:02}/{year} 14:0{number[0]}",
+        ),
         "id": (f"ID {number}", f"ID: {number[:4]}-{number[4:]}", f"MRN {number[:6]}", f"{number}"),
         "place": (str(place),),
         "calliper": (f"D1 {number[0]}.{number[1]} mm", f"1 L 0.{number[:2]} cm", f"Dist {number[0]}.{number[1:3]} cm"),

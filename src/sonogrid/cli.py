@@ -86,7 +86,6 @@ def _add_data(commands: Commands) -> None:
     cohort = _stage(commands, stages.cohort, "read or simulate patients and pictures into one manifest")
     cohort.add_argument("--cohort", required=True, help="the `cohort` section of the config as JSON")
     cohort.add_argument("--name", default="study", help="whose cohort: the study's or a corpus's (default study)")
-    cohort.add_argument("--apart", type=Path, help="manifest.csv of a cohort with which no picture may be shared")
     _seed(cohort)
     _workers(cohort)
     _out(cohort, "folder for patients.csv and manifest.csv")

@@ -67,14 +67,12 @@ def schema(_: Namespace) -> None:
 def cohort(options: Namespace) -> None:
     """Read or simulate a cohort."""
     from sonogrid.cohort import READERS, read_cohort
-    from sonogrid.cohort.manifest import check_apart, load, save
+    from sonogrid.cohort.manifest import save
 
     config = parse_section(CohortConfig, options.cohort)
     seed = derive_seed(options.seed, "cohort", options.name)
     with progress(f"cohort ({config.reader})", READERS[config.reader].steps(config)) as advance:
         found = read_cohort(config, seed, options.out, options.workers, advance)
-    if options.apart is not None:
-        check_apart(found, load(options.apart.parent))
     save(found, options.out)
 
 
@@ -104,16 +102,22 @@ def splits(options: Namespace) -> None:
 
 def audit(options: Namespace) -> None:
     """Look for what could make a result untrue, and certify what may be trained on."""
+    from rich.console import Console
+
+    from sonogrid.audit.show import PLAIN_WIDTH
     from sonogrid.audit.stage import run_audit
 
+    console = None
     if options.request is not None:
+        # Within the workflow the whole table goes to the job's log; what stops it is told on the terminal as well.
+        console = Console(stderr=True, width=PLAIN_WIDTH, color_system=None)
         asked = [parse_section(AuditRequest, options.request)]
     else:
         study = merged_study(options.config)
         asked = [study.audit_request(), *(study.audit_request(init) for init in study.corpora)]
     refused: list[Problem] = []
     for request in asked:
-        refused += run_audit(request, options.workers)
+        refused += run_audit(request, options.workers, console)
     if refused:
         raise InputError(refused)
 

@@ -39,10 +39,10 @@ def job(tmp_path):
     ]
     pd.DataFrame(parts, columns=["patient_id", "fold", "part"]).to_csv(tmp_path / "splits.csv", index=False)
     np.save(tmp_path / "bmode.npy", np.random.default_rng(0).integers(0, 255, (16, 32, 32, 3), dtype=np.uint8))
-    index = [
-        (n, f"i{n}", patient, "0" * 64, f"{n:064x}", 0, 0, 32, 32, 1.0, 0, 0) for n, (patient, _) in enumerate(rows)
-    ]
+    place = (0, 0, 32, 32, 1.0, 1.0, 0, 0)
+    index = [(n, f"i{n}", patient, "0" * 64, f"{n:064x}", *place) for n, (patient, _) in enumerate(rows)]
     pd.DataFrame(index, columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "bmode.csv", index=False)
+    (tmp_path / "certificate.json").write_text("{}")
     return Job(
         classes=CLASSES,
         training=Training(epochs=2, patience=2, batch_size=4, learning_rate=1e-3),
@@ -50,6 +50,7 @@ def job(tmp_path):
         threads=1,
         patients=tmp_path / "patients.csv",
         splits=tmp_path / "splits.csv",
+        certificate=tmp_path / "certificate.json",
         stores={"bmode": (tmp_path / "bmode.npy", tmp_path / "bmode.csv")},
         init_sources={"scratch": "random", "again": "random"},
         weights={},

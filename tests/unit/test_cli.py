@@ -20,7 +20,8 @@ def test_help_lists_every_stage_in_running_order(capsys):
         main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    order = [text.index(f"\n    {stage} ") for stage in ("cohort", "images", "splits", "pretrain", "train", "evaluate")]
+    stages = ("cohort", "images", "splits", "audit", "pretrain", "train", "evaluate")
+    order = [text.index(f"\n    {stage} ") for stage in stages]
     assert order == sorted(order)
     assert "Exit codes" in text
     assert max(map(len, text.splitlines())) <= 110
@@ -177,6 +178,7 @@ def test_sigterm_ends_with_its_own_code_and_cleans_up(tmp_path, capsys, monkeypa
 )
 def test_train_refuses_flags_that_do_not_fit_together(capsys, flags, said):
     whole = "train --backbone test_resnet --init scratch --modality bmode --fold 0 --classes a b --patients p"
+    whole += " --certificate c"
     whole += " --splits s --stores a.npy --indexes a.csv --first-weights scratch/test_resnet=random --input-size 64"
     whole += " --seed 1 --results r --checkpoints c"
     recipe = '{"epochs": 1, "patience": 1, "batch_size": 2, "learning_rate": 0.1}'

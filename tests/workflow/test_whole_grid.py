@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 from workspace import REPOSITORY, Workspace
 
+from sonogrid.cohort.manifest import MEASURED_COLUMNS
 from sonogrid.config import Study
 from sonogrid.files import sha256
 from sonogrid.grid import Cell, Grid, cell_folder, derive_seed
@@ -50,16 +51,11 @@ def documented_columns(heading: str) -> list[str]:
 
 def test_cohort_keeps_its_contract(finished: Workspace, study: Study) -> None:
     patients, images = read(finished, "cohort/patients.csv"), read(finished, "cohort/manifest.csv")
-    assert (
-        patients.columns.tolist()[:4]
-        == documented_columns("cohort/patients.csv")
-        == [
-            "patient_id",
-            "label",
-            "hospital",
-            "simulated",
-        ]
-    )
+    documented = documented_columns("cohort/patients.csv")
+    assert documented[:4] == ["patient_id", "label", "hospital", "simulated"]
+    assert documented[4:] == list(MEASURED_COLUMNS)
+    # Clinical columns stand between them.
+    assert patients.columns.tolist()[:4] + patients.columns.tolist()[-5:] == documented
     assert images.columns.tolist() == documented_columns("cohort/manifest.csv")
     assert study.cohort.phantom is not None
     assert len(patients) == study.cohort.phantom.patients

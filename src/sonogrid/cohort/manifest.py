@@ -156,14 +156,6 @@ def _remove_leftovers(images: pd.DataFrame, folder: Path) -> None:
                 path.unlink()
 
 
-def check_apart(corpus: Cohort, cohort: Cohort) -> None:
-    """Raise InputError if a corpus has pictures of the study's own cohort: pre-training would see held-out patients."""
-    shared = int(corpus.images["sha256"].isin(cohort.images["sha256"]).sum())
-    if shared:
-        what = f"{shared} of its {len(corpus.images)} pictures are also in the cohort of the study"
-        raise InputError([Problem("pre-training corpus", what, "Pre-train on other pictures")])
-
-
 def load(folder: Path) -> Cohort:
     """Read what save wrote. Raises InputError if a file or column is missing or a value is wrong."""
     patients = _read(folder / "patients.csv", PATIENT_COLUMNS)

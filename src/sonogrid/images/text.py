@@ -1,151 +1,169 @@
-"""Text burned into a picture: where it is, so that it can be blackened, and whether any can still be read after.
+"""Text burned into a picture: where it is, so that it can be blackened until none is found any more.
 
 The text detector and the recogniser of RapidOCR (PP-OCRv6, small) run through ONNX Runtime; their models lie in
 the wheel of rapidocr and nothing is downloaded. What is recognised is counted and forgotten: it is in no result,
-message or log. How well this works is measured by tests/measure_text.py.
+message or log. How well all this works is measured by tests/measure_text.py.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sonogrid.images.boxes import Box, blackened, crop
 from sonogrid.pictures import Picture
 
-ENLARGED = (2.0, 1.0)
-"""The detector sees a picture at both sizes: small text needs the larger, large text and long lines the smaller."""
-LONGEST = (1600, 800)
-"""Longer side in pixels that a picture has at most at either size; bounds memory. Larger pictures are reduced."""
+SIZES = ((2.0, 1600), (1.0, 800))
+"""How far a picture is enlarged for the detector, and its longer side in pixels at most, which bounds memory.
+
+Small text needs the first, long and large text the second. Pictures beyond 800 pixels are enlarged less and
+beyond 1600 reduced: text is found surely from about 8 pixels, or 1/100 of a longer side above 800.
+"""
+COLOURED = 24
+"""Difference between the channels of a pixel from which it is no grey of the tissue, after JPEG too."""
 PIXEL_SCORE, BOX_SCORE, UNCLIP = 0.2, 0.3, 1.1
-"""The detector's thresholds for a pixel and for the mean over a box, and how far it widens a box."""
-MARGIN = 3
-"""Pixels by which a box is widened on each side: smooth edges and JPEG spread ink beyond what is detected."""
-TALLEST = 0.1
-"""Share of the longer side above which a box is no line of text, unless it is at most 48 pixels high."""
+"""The detector's thresholds for a pixel and for the mean over a box, and how far it widens a box.
+
+Low, for the recogniser decides: of what the detector marks in tissue, it reads next to nothing.
+"""
 LETTERS, CONFIDENCE = 1, 0.7
-"""A box is readable if so many letters or digits are recognised with at least this mean confidence."""
+"""A box is readable if so many letters or digits (of any script) are recognised with this mean confidence."""
+MARGIN = 3
+"""A box is widened by so many pixels on each side: smooth edges and JPEG spread ink beyond what is detected."""
+HIGH, TALL = 48, 0.1
+"""What is higher than so many pixels and than this share of the picture's longer side is no line of text."""
+LONG = 40
+"""A line is at most so many times as long as high when it is read; bounds memory."""
 ROUNDS = 5
-"""How often what is found is blackened and the rest looked through again."""
+"""How often what is found is blackened and the rest looked through again, before the picture is given up."""
+
+_lock = threading.Lock()
 
 
-class TextRemains(ValueError):
-    """Readable text is left in a picture after all that was found is black; never says what it reads."""
+class TextRemains(ValueError):  # noqa: N818 - it says what is the case, not what went wrong
+    """Text can still be read in a picture after all that was found is black; never says what it reads."""
 
 
 def text_to_mask(picture: Picture) -> list[Box]:
-    """Boxes to be blackened so that no text can be found in an H x W x 3 picture, by rows; empty if there is none.
+    """Boxes of an H x W x 3 picture to be blackened so that no text is found in it, from top to bottom.
 
-    Text is found, blackened and looked for again until nothing more is found: find_text then finds nothing in the
-    blackened picture. Raises TextRemains if it still finds some after ROUNDS rounds.
+    Text is found, blackened and looked for again until find_text finds nothing in the blackened picture. Raises
+    TextRemains if it still finds some after ROUNDS rounds.
     """
     boxes: list[Box] = []
-    for _ in range(ROUNDS):
-        more = find_text(blackened(picture, boxes))
-        if not more:
-            return sorted(boxes, key=lambda box: (box.y0, box.x0, box.y1, box.x1))
-        boxes += more
-    left = len(find_text(blackened(picture, boxes)))
-    if left:
-        raise TextRemains(f"text can still be found in {left} places after {ROUNDS} rounds of blackening")
-    return sorted(boxes, key=lambda box: (box.y0, box.x0, box.y1, box.x1))
+    for _ in range(ROUNDS + 1):
+        left = find_text(blackened(picture, boxes))
+        if not left:
+            return sorted(boxes, key=_from_the_top)
+        boxes += left
+    raise TextRemains(f"readable text is left in {len(left)} places after {ROUNDS} rounds of masking")
 
 
 def find_text(picture: Picture) -> list[Box]:
-    """Boxes around the text in an H x W x 3 picture, each inside it; they may overlap.
+    """Boxes around the text in an H x W x 3 picture, each inside it, from top to bottom; they may overlap.
 
-    A box counts if the detector is sure of it or the recogniser can read it. The same picture gives the same boxes,
-    whatever came before and in whatever thread.
+    A box counts if the detector marks it, it is no higher than a line of text, and the recogniser can read in it;
+    both look at the picture, and at its colour alone if it has any. The same picture gives the same boxes, whatever
+    came before and in whatever thread.
     """
-    found: list[Box] = []
-    for enlarged, longest in zip(ENLARGED, LONGEST, strict=True):
-        scale = min(enlarged, longest / max(picture.shape[:2]))
-        for box, score in _detected(picture, scale):
-            if min(box.x1 - box.x0, box.y1 - box.y0) <= max(48, TALLEST * max(picture.shape[:2])) and _readable(crop(picture, box)):
-                found.append(box)
-    return sorted(set(found))
+    longer = max(picture.shape[:2])
+    highest = max(HIGH, TALL * longer)
+    found = set()
+    for view, sizes in ((picture, SIZES), (_colour(picture), SIZES[:1])):
+        # Grey pictures have nothing to show in the second view, and are spared its cost.
+        marked = {box for up, most in sizes for box in _marked(view, min(up, most / longer))} if view.any() else set()
+        lines = (box for box in marked if min(box.x1 - box.x0, box.y1 - box.y0) <= highest)
+        found |= {box for box in lines if _is_readable(crop(view, box))}
+    return sorted(found, key=_from_the_top)
 
 
-def _detected(picture: Picture, scale: float) -> list[tuple[Box, float]]:
-    """Upright boxes around what the detector takes for text when it sees the picture at `scale`, and their scores."""
+def _colour(picture: Picture) -> Picture:
+    """How far each pixel is from grey, as a grey picture: coloured text without the tissue behind it."""
+    distance = picture.max(axis=2) - picture.min(axis=2)
+    strong = np.where(distance >= COLOURED, np.minimum(distance, 170) * 1.5, 0).astype(np.uint8)
+    return np.repeat(strong[..., None], 3, axis=2)
+
+
+def _from_the_top(box: Box) -> tuple[int, int, int, int]:
+    return box.y0, box.x0, box.y1, box.x1
+
+
+def _marked(picture: Picture, scale: float) -> list[Box]:
+    """Upright boxes around what the detector takes for text when it sees the picture at `scale`, widened."""
     import cv2
 
     height, width = picture.shape[:2]
     high, wide = max(1, round(height * scale)), max(1, round(width * scale))
     how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    # The network takes multiples of 32; the rest stays black instead of stretching the picture.
+    # The network takes multiples of 32; the rest stays black, so that the picture is not stretched.
     canvas = np.zeros((-(-high // 32) * 32, -(-wide // 32) * 32, 3), dtype=np.uint8)
     canvas[:high, :wide] = cv2.resize(_bgr(picture), (wide, high), interpolation=how)
-    result = _engines()[0](canvas)
-    if result.boxes is None:
+    corners = _engines()[0](canvas).boxes
+    if corners is None:
         return []
+    to_picture = np.array([width / wide, height / high])
+    first = np.clip(np.floor(corners.min(axis=1) * to_picture - MARGIN), 0, None).astype(int)
+    last = np.clip(np.ceil((corners.max(axis=1) + 1) * to_picture + MARGIN), None, (width, height)).astype(int)
+    # What is marked in the black rest alone is dropped.
+    inside = (first < last).all(axis=1)
+    return [Box(*map(int, (*start, *end))) for start, end in zip(first[inside], last[inside], strict=True)]
+
+
+def _is_readable(part: Picture) -> bool:
+    return any(confidence >= CONFIDENCE and sum(map(str.isalnum, text)) >= LETTERS for text, confidence in read(part))
+
+
+def read(part: Picture) -> list[tuple[str, float]]:
+    """What the recogniser reads in a part of a picture, and its mean confidence; high parts both ways up.
+
+    For measurements: what it returns may name a patient, so it is neither kept nor shown.
+    """
+    lying = part.shape[0] < 1.5 * part.shape[1]
     found = []
-    for corners, score in zip(result.boxes, result.scores, strict=True):
-        (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
-        box = Box(
-            max(0, int(left * width / wide) - MARGIN),
-            max(0, int(top * height / high) - MARGIN),
-            min(width, int(np.ceil((right + 1) * width / wide)) + MARGIN),
-            min(height, int(np.ceil((bottom + 1) * height / high)) + MARGIN),
-        )
-        if box.x0 < box.x1 and box.y0 < box.y1:
-            found.append((box, float(score)))
+    for line in [part] if lying else [np.rot90(part), np.rot90(part, 3)]:
+        missing = max(0, -(-line.shape[1] // LONG) - line.shape[0])
+        result = _engines()[1](_bgr(np.pad(line, ((0, missing), (0, 0), (0, 0)))))
+        found.append((result.txts[0], float(result.scores[0])))
     return found
-
-
-def _readable(part: Picture) -> bool:
-    """Whether the recogniser reads at least LETTERS letters or digits in a part of a picture."""
-    upright = part.shape[0] < 1.5 * part.shape[1]
-    for turned in [part] if upright else [np.rot90(part), np.rot90(part, 3)]:
-        result = _engines()[1](_bgr(turned))
-        text, confidence = result.txts[0], result.scores[0]
-        if confidence >= CONFIDENCE and sum(map(str.isalnum, text)) >= LETTERS:
-            return True
-    return False
 
 
 def _bgr(picture: Picture) -> Picture:
     return np.ascontiguousarray(picture[..., ::-1])
 
 
-_lock = threading.Lock()
-
-
 def _engines() -> tuple[Any, Any]:
-    # The cache alone would let two threads that come first both load the models.
+    # Without the lock, two threads that both come first would both load.
     with _lock:
         return _load()
 
 
 @cache
 def _load() -> tuple[Any, Any]:
-    """The detector and the recogniser; after loading they hold no state, so threads share them."""
+    """The detector and the recogniser, loaded once a process; calls leave no trace in them, so threads share them."""
     import rapidocr
 
     models = Path(rapidocr.__file__).parent / "models"
     common = {
+        "Global.log_level": "critical",
         "Global.use_cls": False,
         "Global.use_preprocess_img": False,
         "Global.use_vertical_padding": False,
-        "Global.log_level": "critical",
+        # Pictures are spread over threads by the caller.
         "EngineConfig.onnxruntime.intra_op_num_threads": 1,
         "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        # Named files are opened or missed; without names rapidocr would download what it misses.
+        # A model that is named is opened or missed; one that is not named is downloaded if it is missed.
         "Det.model_path": str(models / "PP-OCRv6_det_small.onnx"),
         "Rec.model_path": str(models / "PP-OCRv6_rec_small.onnx"),
-        # 32 is the least that the network takes: the canvas is used as it is.
+        # Below the smallest canvas, so that the canvas is used as it is.
         "Det.limit_side_len": 32,
         "Det.thresh": PIXEL_SCORE,
         "Det.box_thresh": BOX_SCORE,
         "Det.unclip_ratio": UNCLIP,
     }
-    detector = rapidocr.RapidOCR(params=common | {"Global.use_det": True, "Global.use_rec": False})
-    reader = rapidocr.RapidOCR(params=common | {"Global.use_det": False, "Global.use_rec": True})
+    detector = rapidocr.RapidOCR(params={**common, "Global.use_rec": False})
+    reader = rapidocr.RapidOCR(params={**common, "Global.use_det": False})
     return detector, reader

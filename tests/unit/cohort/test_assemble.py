@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from sonogrid.images.text import TextRemains
 
 from sonogrid.cohort import assemble as room
 from sonogrid.cohort.assemble import Source, assemble
@@ -17,6 +16,7 @@ from sonogrid.cohort.manifest import Cohort, save
 from sonogrid.config_cohort import CohortConfig
 from sonogrid.files import sha256
 from sonogrid.images.boxes import Box, boxes_from_text
+from sonogrid.images.text import TextRemains
 from sonogrid.pictures import Picture, open_picture
 from sonogrid.problems import InputError, Problem, Problems
 

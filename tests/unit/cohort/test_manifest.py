@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sonogrid.cohort import READERS, Reader, read_cohort
-from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check, check_apart, load, save
+from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check, load, save
 from sonogrid.config_cohort import CohortConfig, PhantomSource
 from sonogrid.problems import InputError, Problem
 
@@ -163,16 +163,6 @@ def test_what_any_reader_returns_is_checked(tmp_path: Path, monkeypatch: pytest.
     )
     with pytest.raises(InputError, match="modality 'cdfi': has no image"):
         read_cohort(config, 0, tmp_path)
-
-
-def test_a_corpus_with_pictures_of_the_cohort_is_refused() -> None:
-    one = cohort()
-    with pytest.raises(InputError, match=r"pre-training corpus: 1 of its \d+ pictures are also in the cohort"):
-        check_apart(
-            Cohort(one.patients, one.images.assign(sha256=[*one.images["sha256"][:1], *"x" * (len(one.images) - 1)])),
-            one,
-        )
-    check_apart(Cohort(one.patients, one.images.assign(sha256="0")), one)
 
 
 def test_what_an_earlier_cohort_made_does_not_survive(tmp_path: Path) -> None:

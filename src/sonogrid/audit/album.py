@@ -1,0 +1,100 @@
+"""The pictures that an audit compares: canvases without their letterbox, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sonogrid.cohort.manifest import Cohort
+from sonogrid.images.boxes import Box, crop
+from sonogrid.images.framing import SCAN
+from sonogrid.images.store import Store
+from sonogrid.pictures import Picture
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A cohort that something is pre-trained on, and its stores by modality."""
+
+    cohort: Cohort
+    stores: Mapping[str, Store]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture of the cohort (corpus '') or of the corpus of an init: identity, hashes, its row in a store, and
+    where on the canvas it lies."""
+
+    corpus: str
+    image_id: str
+    patient_id: str
+    label: str
+    modality: str
+    sha256: str
+    canvas_sha256: str
+    row: int
+    box: Box
+
+    @property
+    def image(self) -> str:
+        """How findings name the picture: its id, with the init before it if it is of a corpus."""
+        return self.image_id if not self.corpus else f"{self.corpus}:{self.image_id}"
+
+    @property
+    def patient(self) -> str:
+        """How findings name its patient."""
+        return self.patient_id if not self.corpus else f"{self.corpus}:{self.patient_id}"
+
+
+@dataclass(frozen=True)
+class Album:
+    """All pictures by identity, in sorted order, so that nothing depends on the order of the stores."""
+
+    entries: tuple[Entry, ...]
+    stores: Mapping[tuple[str, str], Store]
+
+    def canvas(self, entry: Entry) -> Picture:
+        """The canvas S x S x 3 of a picture, letterbox included."""
+        canvas: Picture = self.stores[entry.corpus, entry.modality].pixels[entry.row]
+        return canvas
+
+    def content(self, entry: Entry) -> Picture:
+        """The canvas without its letterbox."""
+        return crop(self.canvas(entry), entry.box)
+
+
+def content_box(line: Any) -> Box:
+    """Where the scan area lies on its canvas, by the line of a store's index."""
+    x0, y0, x1, y1 = (int(line[side]) for side in SCAN)
+    wide, high = (max(1, round(length * line[scale])) for length, scale in ((x1 - x0, "scale_x"), (y1 - y0, "scale_y")))
+    left, top = int(line["left"]), int(line["top"])
+    return Box(left, top, left + wide, top + high)
+
+
+def album(cohort: Cohort, stores: Mapping[str, Store], corpora: Mapping[str, Corpus]) -> Album:
+    """Gather the pictures of a cohort and of the corpora of its inits, by name of the init."""
+    entries: list[Entry] = []
+    everything: dict[tuple[str, str], Store] = {}
+    sources = {"": Corpus(cohort, stores), **corpora}
+    for name, source in sources.items():
+        labels: pd.Series[str] = source.cohort.patients.set_index("patient_id")["label"]
+        for modality, store in source.stores.items():
+            everything[name, modality] = store
+            entries += [
+                Entry(
+                    corpus=name,
+                    image_id=line["image_id"],
+                    patient_id=line["patient_id"],
+                    label=labels[line["patient_id"]],
+                    modality=modality,
+                    sha256=line["sha256"],
+                    canvas_sha256=line["canvas_sha256"],
+                    row=line["row"],
+                    box=content_box(line),
+                )
+                for line in store.index.to_dict("records")
+            ]
+    return Album(tuple(sorted(entries, key=lambda one: (one.corpus, one.image_id))), everything)

@@ -1,0 +1,85 @@
+"""The files of an audit, and the certificate: what was audited, what was found, and what was accepted."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sonogrid
+from sonogrid.audit.album import Album
+from sonogrid.audit.findings import Finding, as_table, is_accepted, stale, unaccepted
+from sonogrid.audit.pictures import write_pictures
+from sonogrid.files import sha256, write_csv, write_json
+
+CERTIFICATE = "certificate.json"
+DECIDING_MODULES = (
+    *("__init__", "album", "confounding", "coverage", "duplicates", "findings", "fingerprints", "registration"),
+)
+"""Modules whose code decides what is found; a change of how it is shown makes no other certificate."""
+
+
+def write_audit(
+    folder: Path, findings: Sequence[Finding], accept: Sequence[str], album: Album, inputs: Mapping[str, Path]
+) -> list[Finding]:
+    """Write findings.csv, pictures/ and, if every finding that stops is accepted, certificate.json; gives the others.
+
+    `inputs` are the files that were audited, by the name that the certificate calls them. An old certificate is removed
+    first, so that none stands beside findings that it does not know.
+    """
+    (folder / CERTIFICATE).unlink(missing_ok=True)
+    write_csv(as_table(findings, accept), folder / "findings.csv")
+    write_pictures(findings, album, folder / "pictures")
+    left = unaccepted(findings, accept)
+    if not left:
+        write_json(certificate(findings, accept, inputs), folder / CERTIFICATE)
+    return left
+
+
+def certificate(findings: Sequence[Finding], accept: Sequence[str], inputs: Mapping[str, Path]) -> dict[str, Any]:
+    """What training rests on: the same inputs, findings, accepted names and code give the same certificate."""
+    stops = [one for one in findings if one.severity == "stop"]
+    return {
+        "inputs": {name: sha256(path) for name, path in sorted(inputs.items())},
+        "findings_sha256": _digest([_as_record(one) for one in findings]),
+        "counts": {
+            kind: dict(sorted(Counter(one.severity for one in findings if one.kind == kind).items()))
+            for kind in sorted({one.kind for one in findings})
+        },
+        "accepted": [
+            {"name": one.name, "patients": list(one.patients), "images": list(one.images), "what": one.what}
+            for one in sorted(stops, key=lambda one: one.name)
+            if is_accepted(one, accept)
+        ],
+        "accept": sorted(set(accept) - set(stale(findings, accept))),
+        "sonogrid": sonogrid.__version__,
+        "code": code_digest(),
+    }
+
+
+@functools.cache
+def code_digest() -> str:
+    """SHA-256 over DECIDING_MODULES without comments, as provenance.code_digest has it for training."""
+    files = [Path(__file__).with_name(f"{name}.py") for name in DECIDING_MODULES]
+    sources = [ast.dump(ast.parse(file.read_text(encoding="utf-8"))) for file in files]
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest()
+
+
+def _as_record(one: Finding) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "severity": one.severity,
+        "images": list(one.images),
+        "patients": list(one.patients),
+        "what": one.what,
+        "measures": dict(one.measures),
+    }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
