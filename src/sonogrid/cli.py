@@ -104,7 +104,6 @@ def _add_data(commands: Commands) -> None:
     _seed(splits)
     _out(splits, "splits.csv to write")
 
-
     audit = _stage(commands, stages.audit, "look for what could make a result untrue; certify what may be trained on")
     of = audit.add_mutually_exclusive_group()
     of.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="default config.yaml")
