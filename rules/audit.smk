@@ -6,6 +6,7 @@ rule audit:
     input:
         patients=f"{RESULTS}/cohort/patients.csv",
         manifest=f"{RESULTS}/cohort/manifest.csv",
+        refused=f"{RESULTS}/cohort/refused.csv",
         splits=f"{RESULTS}/splits.csv",
         stores=STORES,
     output:
@@ -34,6 +35,7 @@ use rule audit as corpus_audit with:
         cohort_stores=STORES,
         patients=f"{CORPUS}/patients.csv",
         manifest=f"{CORPUS}/manifest.csv",
+        refused=f"{CORPUS}/refused.csv",
         stores=lambda wildcards: [
             f"{CORPUS}/images/{modality}.{kind}".format(init=wildcards.init)
             for modality in STUDY.corpora[wildcards.init].modalities

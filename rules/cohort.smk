@@ -8,6 +8,7 @@ rule cohort:
     output:
         patients=f"{RESULTS}/cohort/patients.csv",
         manifest=f"{RESULTS}/cohort/manifest.csv",
+        refused=f"{RESULTS}/cohort/refused.csv",
         ceiling=CEILING,
     log:
         f"{LOGS}/cohort.log",
@@ -38,6 +39,7 @@ use rule cohort as corpus_cohort with:
     output:
         patients=f"{CORPUS}/patients.csv",
         manifest=f"{CORPUS}/manifest.csv",
+        refused=f"{CORPUS}/refused.csv",
     log:
         f"{LOGS}/corpus_cohort/{{init}}.log",
     benchmark:

@@ -6,7 +6,7 @@ rule images:
         manifest=f"{RESULTS}/cohort/manifest.csv",
         patients=f"{RESULTS}/cohort/patients.csv",
     output:
-        # `update`: canvases of pictures that are as they were are taken from the store that is there.
+        # `update`: canvases of pictures that are as they were are taken from the store that is there (a job that fails loses it).
         store=update(f"{RESULTS}/images/{{modality}}.npy"),
         index=update(f"{RESULTS}/images/{{modality}}.csv"),
     log:

@@ -16,9 +16,10 @@ rule pretrain:
             modality=CORPORA[wildcards.init].corpus.modalities,
         ),
     output:
-        weights=f"{PRETRAINED}/weights.safetensors",
-        history=f"{PRETRAINED}/history.csv",
-        run=f"{PRETRAINED}/run.json",
+        # `update`: a fit that is there and has the same recipe is kept.
+        weights=update(f"{PRETRAINED}/weights.safetensors"),
+        history=update(f"{PRETRAINED}/history.csv"),
+        run=update(f"{PRETRAINED}/run.json"),
     log:
         f"{LOGS}/pretrain/{{init}}/{{backbone}}.log",
     benchmark:

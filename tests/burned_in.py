@@ -140,7 +140,8 @@ def write(picture: Picture, text: str, x: int, y: int, how: Ink) -> Mask:
     """Draw a text into the picture with its left upper corner at (x, y), cut at the edges; its ink, H x W."""
     drawn = coverage(text, how)
     height, width = picture.shape[:2]
-    y0, x0, y1, x1 = max(y, 0), max(x, 0), min(y + drawn.shape[0], height), min(x + drawn.shape[1], width)
+    y0, x0 = min(max(y, 0), height), min(max(x, 0), width)
+    y1, x1 = max(y0, min(y + drawn.shape[0], height)), max(x0, min(x + drawn.shape[1], width))
     part = drawn[y0 - y : y1 - y, x0 - x : x1 - x, None]
     below = picture[y0:y1, x0:x1]
     picture[y0:y1, x0:x1] = np.rint(below * (1 - part) + np.float32(COLOURS[how.colour]) * part).astype(np.uint8)

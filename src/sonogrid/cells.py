@@ -24,14 +24,14 @@ from sonogrid.cohort.manifest import labels_of
 from sonogrid.config import Training
 from sonogrid.console import progress
 from sonogrid.examples import Examples, examples_of
-from sonogrid.files import read_json, read_once, remove_leftovers, whole_files, write_csv
+from sonogrid.files import read_json, read_once, remove_leftovers, sha256, whole_files, write_csv
 from sonogrid.grid import Cell, cell_folder, checkpoint_file
 from sonogrid.images.store import open_store
 from sonogrid.inference import predictions_of
 from sonogrid.models import best_device, device_name, fingerprint, first_model, save_weights, seeded
 from sonogrid.problems import CellError, InputError, Problem
 from sonogrid.provenance import whereabouts
-from sonogrid.runs import is_done, read_history, recipe_of, run_record, write_history, write_record
+from sonogrid.runs import accepted_findings, is_done, read_history, recipe_of, run_record, write_history, write_record
 from sonogrid.splits import load_splits
 from sonogrid.training import fit
 
@@ -53,7 +53,7 @@ class Job:
     patients: Path
     splits: Path
     certificate: Path
-    """what the audit found: its hash is part of every recipe"""
+    """what the audit allowed; run.json names its hash, and a recipe the findings that were accepted"""
     stores: dict[str, tuple[Path, Path]]
     """modality -> array and index"""
     init_sources: dict[str, str]
@@ -68,9 +68,9 @@ class Job:
     def recipe(self, cell: Cell) -> dict[str, Any]:
         """All that decides a cell."""
         weights = self.weights.get((cell.init, cell.backbone))
-        inputs = [self.patients, self.splits, self.certificate, self.stores[cell.modality][1]]
-        inputs += [weights] if weights else []
+        inputs = [self.patients, self.splits, self.stores[cell.modality][1], *([weights] if weights else [])]
         identity = asdict(cell) | {"init_source": self.init_sources[cell.init]}
+        identity["accepted_findings"] = accepted_findings(self.certificate)
         size, seed = self.input_sizes[cell.backbone], cell.seed(self.study_seed)
         return recipe_of(identity, self.classes, size, self.training, self.study_seed, seed, self.threads, inputs)
 
@@ -204,7 +204,8 @@ def train_cell(cell: Cell, job: Job, place: str = "") -> bool:
             for name, examples in (("inner", inner), ("test", job.part(cell, "test")))
         ]
     )
-    record = run_record(recipe, result, checkpoint.attempts(len(result.history)), first_weights=first)
+    known = {"first_weights": first, "certificate": sha256(job.certificate)}
+    record = run_record(recipe, result, checkpoint.attempts(len(result.history)), **known)
     with whole_files(*(folder / name for name in FILES)) as (run, predicted, history, saved):
         write_csv(predictions, predicted)
         save_weights(model, saved)

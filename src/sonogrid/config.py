@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
@@ -144,10 +145,18 @@ class GridConfig(Section):
     modalities: Modalities
 
 
+def _finding(text: str) -> str:
+    if not re.fullmatch(r"[a-z_]+(-[0-9a-f]{12})?", text):
+        raise ValueError(
+            "must be the name of a finding, as same_file_two_labels-0123456789ab, or of a kind of findings"
+        )
+    return text
+
+
 class Audit(Section):
     """What `sonogrid audit` may find without stopping the workflow."""
 
-    accept: Annotated[tuple[str, ...], AfterValidator(unique)] = Field(
+    accept: Annotated[tuple[Annotated[str, AfterValidator(_finding)], ...], AfterValidator(unique)] = Field(
         (), description="names of findings, or of kinds of findings, that are known and accepted"
     )
 
@@ -178,6 +187,7 @@ class AuditRequest(Section):
     modalities: Modalities
     patients_known: bool
     seed: int
+    decoded: tuple[Modality, ...] = Field((), description="modalities whose channels are measurements, not colours")
     corpus: Name | None = Field(None, description="init whose corpus is audited; null: the cohort")
     corpus_modalities: tuple[Modality, ...] = ()
     accept: tuple[str, ...]
@@ -225,6 +235,7 @@ class Study(Section):
             modalities=self.grid.modalities,
             patients_known=self.patients_known,
             seed=self.seed,
+            decoded=tuple(name for name in get_args(Modality) if self.images.canvas(name, {}).channels != "rgb"),
             corpus=init,
             corpus_modalities=() if init is None else self.corpora[init].modalities,
             accept=self.audit.accept,
@@ -233,14 +244,17 @@ class Study(Section):
     def for_scores(self) -> Study:
         """The study as far as scores, tables and figures depend on it, so that editing the rest reruns none of them."""
         inits = {name: Init(source=self.inits[name].source) for name in self.grid.inits}
-        return self.model_copy(update={"cohort": self.cohort.used(), "inits": inits})
+        return self.model_copy(update={"cohort": self.cohort.used(), "inits": inits, "audit": Audit()})
 
     def for_panel(self, backbone: str, init: str) -> Study:
         """The study as far as the Grad-CAM panel of one backbone and init depends on it."""
         grid = self.grid.model_copy(update={"backbones": (backbone,), "inits": (init,)})
         inits = {init: Init(source=self.inits[init].source)}
         return self.model_copy(
-            update={"cohort": self.cohort.used(), "inits": inits, "grid": grid, "statistics": Statistics()}
+            update={
+                **{"cohort": self.cohort.used(), "inits": inits, "grid": grid},
+                **{"statistics": Statistics(), "audit": Audit()},
+            }
         )
 
 

@@ -146,7 +146,7 @@ def _between_sections(raw: Mapping[str, Any]) -> list[Problem]:
             continue
         problems.found.extend(_reader_mappings(".".join(path), cohort))
         problems.found.extend(_dicom_says_who(".".join(path), cohort))
-        problems.found.extend(_key_outside_results(".".join(path), cohort, section("results") or "results"))
+        problems.found.extend(_apart_from_results(".".join(path), cohort, section("results") or "results"))
         problems.found.extend(_phantom_classes(".".join(path), cohort))
     if section("cohort", "pseudonym_key") and section("splits", "official"):
         what = "names images by ids that cohort.pseudonym_key replaces"
@@ -169,13 +169,24 @@ def _dicom_says_who(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
     return problems.found
 
 
-def _key_outside_results(key: str, cohort: Mapping[str, Any], results: Any) -> list[Problem]:
-    """The key beside what it protects would protect nothing."""
+def _apart_from_results(key: str, cohort: Mapping[str, Any], results: Any) -> list[Problem]:
+    """A key beside what it protects would protect nothing; source pictures inside results could be overwritten."""
+    problems = Problems()
+    folder = Path(str(results)).resolve()
     file = cohort.get("pseudonym_key")
-    if not file or not Path(str(file)).resolve().is_relative_to(Path(str(results)).resolve()):
-        return []
-    what = f"{file} lies inside {results}, which is copied and shared with its pseudonyms"
-    return [Problem(f"config key {key}.pseudonym_key", what, "Keep the key in another folder")]
+    if file and Path(str(file)).resolve().is_relative_to(folder):
+        what = f"{file} lies inside {results}, which is copied and shared with its pseudonyms"
+        problems.add(f"config key {key}.pseudonym_key", what, "Keep the key in another folder")
+    if file and cohort.get("reader") == "phantom":
+        what = "simulated patients need no pseudonyms"
+        problems.add(f"config key {key}.pseudonym_key", what, "Write null")
+    reader = str(cohort.get("reader"))
+    source = cohort.get(reader)
+    root = source.get("root") if isinstance(source, Mapping) else None
+    if root and Path(str(root)).resolve().is_relative_to(folder):
+        what = f"{root} lies inside {results}, where files are made and removed"
+        problems.add(f"config key {key}.{reader}.root", what, "Keep source pictures in another folder")
+    return problems.found
 
 
 def _reader_mappings(key: str, cohort: Mapping[str, Any]) -> list[Problem]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from sonogrid.config_base import Classes, Fraction, Modalities, Modality, Section, one_to_one
 
@@ -42,6 +42,7 @@ class FoldersSource(Section):
     mask_suffix: str = Field("", description="ending that marks a mask, as '_mask'; empty: there are none")
     exclude: tuple[str, ...] = Field((), description="paths below root of pictures to leave out, each for a reason")
     hospital: str = Field("unknown", description="the hospital written for every patient")
+    device: str = Field("", description="the device written for every picture")
     patients_known: bool = Field(
         True, description="false where the source has no patient ids, so that every picture stands for a patient"
     )
@@ -116,6 +117,16 @@ class DicomSource(Section):
 class Layout(Section):
     """What is where on the screen of one device; what is left out is detected."""
 
+    @model_validator(mode="after")
+    def _says_something(self) -> Layout:
+        if self.views is not None and self.views[0] == self.views[1]:
+            raise ValueError("both views show one modality; a dual view shows two")
+        if self.at is not None and self.views is None:
+            raise ValueError("`at` says where the second view begins; say which they are: views: [bmode, elastography]")
+        if not self.model_fields_set:
+            raise ValueError("is empty: say what is where, or take the device out")
+        return self
+
     scan: Annotated[tuple[int, int, int, int], AfterValidator(_box)] | None = Field(
         None, description="scan area [x0, y0, x1, y1] in pixels, half open, both views of a dual view"
     )
@@ -148,7 +159,9 @@ class CohortConfig(Section):
     table: TableSource | None = None
     dicom: DicomSource | None = None
     burned_in_text: Literal["mask", "keep"] = Field(
-        "mask", description="mask: text inside the scan area is found by OCR and blackened; keep: there is none"
+        "mask",
+        description="mask: text inside the scan area is found by OCR and blackened; keep: there is none. "
+        "Left out: keep for simulated pictures, mask for all others",
     )
     dual_view: Literal["split", "keep"] = Field(
         "split", description="split: of two views in one picture, the one that shows the modality is used; keep: both"
@@ -160,6 +173,14 @@ class CohortConfig(Section):
         None, description="file outside results with the key by which ids become pseudonyms; null: ids are kept"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _text_by_reader(cls, raw: Any) -> Any:
+        """Left out, the key follows the reader: a study for real pictures must not inherit what simulated ones need."""
+        if isinstance(raw, dict) and "burned_in_text" not in raw and raw.get("reader") == "phantom":
+            return raw | {"burned_in_text": "keep"}
+        return raw
+
     @property
     def source(self) -> PhantomSource | FoldersSource | TableSource | DicomSource:
         """The section of the chosen reader; cross_checks has made sure that it is there."""
@@ -170,11 +191,12 @@ class CohortConfig(Section):
     @property
     def source_files(self) -> list[str]:
         """Files whose change makes the cohort another one; the pictures themselves are too many to watch."""
+        files = [self.pseudonym_key]
         if self.reader == "table" and self.table is not None:
-            return [str(self.table.file)]
+            files.append(self.table.file)
         if self.reader == "dicom" and self.dicom is not None and self.dicom.patients is not None:
-            return [str(self.dicom.patients.file)]
-        return []
+            files.append(self.dicom.patients.file)
+        return [str(file) for file in files if file is not None]
 
     def used(self) -> CohortConfig:
         """The same without the sections of readers that are not chosen, so that editing those reruns nothing."""

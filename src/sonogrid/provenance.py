@@ -18,7 +18,9 @@ DECIDING_MODULES = (
     *("augment", "augment_contract", "cells", "examples", "grid", "inference", "models", "pretraining", "training"),
 )
 """Modules whose code decides the numbers of a fit, given its inputs."""
-PICTURE_PACKAGES = ("numpy", "pillow", "pydicom", "opencv-python-headless", "rapidocr", "onnxruntime")
+PICTURE_PACKAGES = (
+    *("numpy", "scipy", "pillow", "pydicom", "pyjpegls", "opencv-python-headless", "rapidocr", "onnxruntime"),
+)
 """Packages whose version decides what becomes of a source picture."""
 
 
@@ -57,7 +59,8 @@ def code_digest() -> str:
 @functools.cache
 def picture_code() -> str:
     """SHA-256 over all that decides what becomes of a source picture: code without comments, versions of packages."""
-    files = [FOLDER / "pictures.py", *sorted(FOLDER.glob("images/*.py")), *sorted(FOLDER.glob("dicom/*.py"))]
+    alone = [FOLDER / "pictures.py", FOLDER / "cohort" / "assemble.py"]
+    files = [*alone, *sorted(FOLDER.glob("images/*.py")), *sorted(FOLDER.glob("dicom/*.py"))]
     versions = [f"{name} {version(name)}" for name in PICTURE_PACKAGES]
     return hashlib.sha256("\0".join([_digest(files), *versions]).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sonogrid.config import Training
 from sonogrid.files import read_json, read_once, sha256, write_csv, write_json
+from sonogrid.problems import InputError, Problem
 from sonogrid.provenance import circumstances, code_digest, package_versions
 from sonogrid.training import Fit
 
@@ -43,6 +44,20 @@ def recipe_of(
 
 
 _sha256 = read_once(sha256)
+
+
+@read_once
+def accepted_findings(certificate: Path) -> str:
+    """SHA-256 over the findings of an audit that would stop a study and were accepted.
+
+    This part of a certificate decides a fit; the whole of it also changes with other modalities and with notes, for
+    which nothing need be trained again. Raises InputError for a file that is no certificate.
+    """
+    try:
+        return str(read_json(certificate)["accepted_sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = "is no certificate of an audit"
+        raise InputError([Problem(str(certificate), what, "Make it again: snakemake --forcerun audit")]) from error
 
 
 def recipe_sha256(recipe: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from sonogrid.config import AuditRequest, Canvas, Splits, Study, Training, json_
 from sonogrid.config_checks import SHIPPED, load_study, parse_section
 from sonogrid.config_cohort import CohortConfig
 from sonogrid.console import progress
-from sonogrid.files import read_yaml, whole_files, write_csv
+from sonogrid.files import read_yaml, sha256, whole_files, write_csv
 from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, checkpoint_file, checkpoints_of, derive_seed
 from sonogrid.problems import InputError, Problem
 
@@ -67,13 +67,19 @@ def schema(_: Namespace) -> None:
 def cohort(options: Namespace) -> None:
     """Read or simulate a cohort."""
     from sonogrid.cohort import READERS, read_cohort
-    from sonogrid.cohort.manifest import save
+    from sonogrid.cohort.manifest import save, some
+    from sonogrid.images.framing import ANY_DEVICE
 
     config = parse_section(CohortConfig, options.cohort)
     seed = derive_seed(options.seed, "cohort", options.name)
     with progress(f"cohort ({config.reader})", READERS[config.reader].steps(config)) as advance:
         found = read_cohort(config, seed, options.out, options.workers, advance)
     save(found, options.out)
+    devices = sorted(set(found.images["device"]) - {""})
+    for device in sorted(set(config.layouts) - {ANY_DEVICE, *devices}):
+        print(f"layouts: no picture is of device {device!r}; there are: {some(devices) or 'none'}", file=sys.stderr)
+    if found.refused:
+        print(f"{len(found.refused)} file(s) refused: {options.out / 'refused.csv'}", file=sys.stderr)
 
 
 def images(options: Namespace) -> None:
@@ -133,23 +139,28 @@ def pretrain(options: Namespace) -> None:
     from sonogrid.models import best_device, build_model, device_name, save_weights, seeded
     from sonogrid.pretraining import divide
     from sonogrid.provenance import whereabouts
-    from sonogrid.runs import recipe_of, run_record, write_history, write_record
+    from sonogrid.runs import accepted_findings, is_done, recipe_of, run_record, write_history, write_record
     from sonogrid.training import fit
 
     torch.set_num_threads(options.threads)
     folder = options.results / PRETRAINED_FOLDER.format(init=options.init, backbone=options.backbone)
-    (folder / "run.json").unlink(missing_ok=True)
     training = parse_section(Training, options.training)
     identity = {
         "backbone": options.backbone,
         "init": options.init,
         "modalities": options.modalities,
         "inner_fraction": options.inner_fraction,
+        "accepted_findings": accepted_findings(options.certificate),
     }
     seed = derive_seed(options.seed, "pretrain", options.init, options.backbone)
-    inputs = [options.patients, options.certificate, *options.indexes]
+    inputs = [options.patients, *options.indexes]
     size, threads = options.input_size, options.threads
     recipe = recipe_of(identity, options.classes, size, training, options.seed, seed, threads, inputs)
+    files = [folder / name for name in ("run.json", "history.csv", "weights.safetensors")]
+    if is_done(folder, [file.name for file in files], recipe):
+        print(f"pretrain {options.backbone}: done before with the same recipe, kept", file=sys.stderr)
+        return
+    files[0].unlink(missing_ok=True)
     labels = labels_of(options.patients)
     parts = divide(labels, options.inner_fraction, derive_seed(options.seed, "pretrain", options.init))
     stores = [open_store(npy, csv) for npy, csv in zip(options.stores, options.indexes, strict=True)]
@@ -169,8 +180,8 @@ def pretrain(options: Namespace) -> None:
         model = build_model(options.backbone, len(options.classes), size)
         start = checkpoint.load()
         result = fit(model, train_part, inner_part, training, seed, device, advance, start, checkpoint.keep)
-    record = run_record(recipe, result, checkpoint.attempts(len(result.history)))
-    files = (folder / name for name in ("run.json", "history.csv", "weights.safetensors"))
+    attempts = checkpoint.attempts(len(result.history))
+    record = run_record(recipe, result, attempts, certificate=sha256(options.certificate))
     with whole_files(*files) as (run, history, weights):
         save_weights(model, weights)
         write_history(result, history)

@@ -42,7 +42,7 @@ def job(tmp_path):
     place = (0, 0, 32, 32, 1.0, 1.0, 0, 0)
     index = [(n, f"i{n}", patient, "0" * 64, f"{n:064x}", *place) for n, (patient, _) in enumerate(rows)]
     pd.DataFrame(index, columns=list(INDEX_COLUMNS)).to_csv(tmp_path / "bmode.csv", index=False)
-    (tmp_path / "certificate.json").write_text("{}")
+    (tmp_path / "certificate.json").write_text('{"accepted_sha256": "0"}')
     return Job(
         classes=CLASSES,
         training=Training(epochs=2, patience=2, batch_size=4, learning_rate=1e-3),

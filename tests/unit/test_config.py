@@ -3,15 +3,18 @@
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from sonogrid.cohort.traits import ORGANS
-from sonogrid.config import json_schema
+from sonogrid.config import Audit, Study, json_schema
 from sonogrid.config_checks import load_study
 from sonogrid.config_cohort import PHANTOM_CLASSES
 from sonogrid.problems import InputError
+from sonogrid.stages import merged_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -193,3 +196,77 @@ def test_results_folder_of_odd_characters(raw, results):
 def test_a_backbone_name_cannot_carry_a_command(raw):
     raw["grid"]["backbones"] = ["test_resnet.`touch x`", "test_resnet./../../x"]
     assert len(messages(raw)) == 2
+
+
+def merged(*names: str) -> Study:
+    return merged_study([ROOT / "config.yaml", *(ROOT / name for name in names)])
+
+
+@pytest.mark.parametrize("reader", ["folders", "table", "dicom"])
+def test_a_study_of_real_pictures_looks_for_text_whatever_the_shipped_study_does(tmp_path: Path, reader: str) -> None:
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    assert load_study(raw).cohort.burned_in_text == "keep"
+    assert "burned_in_text" not in raw["cohort"]
+    raw["cohort"]["reader"] = reader
+    section = {"labels": {"benign": "0", "lymphoma": "1", "metastatic": "2"}}
+    names = {"modalities": {name: name for name in raw["cohort"]["modalities"]}}
+    (tmp_path / "x.csv").touch()
+    raw["cohort"]["folders"] = section | names | {"root": str(tmp_path)}
+    columns = {"patient_id": "p", "label": "l", "modality": "m"}
+    raw["cohort"]["table"] = section | names | {"file": str(tmp_path / "x.csv"), "columns": columns, "image": "{p}.png"}
+    raw["cohort"]["dicom"] = section | {"root": str(tmp_path), "pattern": "{label}/{patient}"}
+    assert load_study(raw).cohort.burned_in_text == "mask"
+
+
+def dicom_study(changes: dict[str, Any]) -> dict[str, Any]:
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    update_config(raw, yaml.safe_load((ROOT / "studies" / "dicom.yaml").read_text(encoding="utf-8")))
+    update_config(raw, changes)
+    return raw
+
+
+def refusal(raw: dict[str, Any]) -> str:
+    with pytest.raises(InputError) as caught:
+        load_study(raw)
+    return str(caught.value)
+
+
+def test_the_shipped_dicom_study_lacks_nothing_but_its_data() -> None:
+    told = refusal(dicom_study({})).splitlines()
+    wanted = ["dicom.root: there is no folder", "patients.file: there is no file", "pseudonym_key: there is no file"]
+    assert len(told) == 3
+    assert all(any(what in line for line in told) for what in wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"cohort": {"pseudonym_key": None}}, "pseudonym_key: is missing: the patient is the header's Patient ID"),
+        ({"cohort": {"dicom": {"patients": None}}}, "dicom.patients: is missing, and dicom.pattern has no {label}"),
+        ({"cohort": {"pseudonym_key": "results/dicom/a.key"}}, "a.key lies inside results/dicom"),
+        ({"cohort": {"dicom": {"root": "results/dicom/pictures"}}}, "lies inside results/dicom, where files are made"),
+        ({"splits": {"official": {"file": "f.csv", "image_id": "i", "fold": "k"}}}, "ids that cohort.pseudonym_key"),
+        ({"cohort": {"layouts": {"D": {"views": ["bmode", "bmode"]}}}}, "both views show one modality"),
+        ({"cohort": {"layouts": {"D": {"at": 0.5}}}}, "say which they are"),
+        ({"cohort": {"layouts": {"D": {}}}}, "is empty"),
+        ({"cohort": {"layouts": {"D": {"scan": [5, 5, 5, 9]}}}}, "must be [x0, y0, x1, y1]"),
+        ({"audit": {"accept": ["everything *"]}}, "must be the name of a finding"),
+        ({"images": {"elastography": "velocity"}}, "'rgb' or 'stiffness'"),
+    ],
+)
+def test_mistakes_about_real_pictures_are_told(changes: dict[str, Any], said: str) -> None:
+    assert said in refusal(dicom_study(changes))
+
+
+def test_only_decoded_modalities_are_audited_by_their_grey_channel() -> None:
+    study = merged()
+    assert study.audit_request().decoded == ()
+    decoded = study.model_copy(update={"images": study.images.model_copy(update={"cdfi": "velocity"})})
+    assert decoded.audit_request("pretrained").decoded == ("cdfi",)
+
+
+def test_accepting_a_finding_makes_no_score_or_panel_anew() -> None:
+    study = merged()
+    accepted = study.model_copy(update={"audit": Audit(accept=("fold_lacks_class",))})
+    assert accepted.for_scores() == study.for_scores()
+    assert accepted.for_panel("test_resnet", "scratch") == study.for_panel("test_resnet", "scratch")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -30,18 +31,20 @@ def audit(
     """Everything found in a cohort, its folds and the canvases of its album; findings that stop first.
 
     Reads canvases only, never source pictures. The same inputs give the same findings, in any order of rows.
+    Pictures of modalities that the album has no store of are in no training, and in no finding but refused_files.
     `seed` draws the permutations of tests. Progress: fingerprints.steps(number of pictures).
     """
     test_fold = _test_fold(splits)
     stores = {modality: store for (corpus, modality), store in pictures.stores.items() if not corpus}
+    used = replace(cohort, images=cohort.images[cohort.images["modality"].isin(list(stores))])
     return ordered(
         [
             *exact_duplicates(pictures.entries, test_fold),
             *near_duplicates(pictures, test_fold, workers=workers, advance=advance),
-            *confounders(cohort, stores, test_fold, classes, seed),
-            *disagreements(cohort),
-            *gaps_in_folds(cohort, splits, classes),
-            *absences(cohort, sorted(stores), classes),
+            *confounders(used, stores, test_fold, classes, seed),
+            *disagreements(used),
+            *gaps_in_folds(used, splits, classes),
+            *absences(used, sorted(stores), classes),
             *refusals(cohort),
             *([] if patients_known else [unknown_patients()]),
         ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sonogrid.cohort.manifest import Cohort
@@ -51,10 +52,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Album:
-    """All pictures by identity, in sorted order, so that nothing depends on the order of the stores."""
+    """All pictures by identity, in sorted order, so that nothing depends on the order of the stores.
+
+    `decoded`: modalities whose canvases are measurements; their last channel is the grey level (images/colour.py).
+    """
 
     entries: tuple[Entry, ...]
     stores: Mapping[tuple[str, str], Store]
+    decoded: frozenset[str]
 
     def canvas(self, entry: Entry) -> Picture:
         """The canvas S x S x 3 of a picture, letterbox included."""
@@ -62,8 +67,16 @@ class Album:
         return canvas
 
     def content(self, entry: Entry) -> Picture:
-        """The canvas without its letterbox."""
-        return crop(self.canvas(entry), entry.box)
+        """The canvas without its letterbox; of a decoded modality the grey level in all channels.
+
+        As red and green, measurements would show the colour box, which is alike in all pictures. Below an opaque
+        overlay the grey level is 0: the first measurement stands there, or a blank box would be alike in all.
+        """
+        inside: Picture = crop(self.canvas(entry), entry.box)
+        if entry.modality not in self.decoded:
+            return inside
+        grey = inside[..., 2:]
+        return np.repeat(np.where(grey == 0, inside[..., :1], grey), 3, axis=2)
 
 
 def content_box(line: Any) -> Box:
@@ -74,8 +87,13 @@ def content_box(line: Any) -> Box:
     return Box(left, top, left + wide, top + high)
 
 
-def album(cohort: Cohort, stores: Mapping[str, Store], corpora: Mapping[str, Corpus]) -> Album:
-    """Gather the pictures of a cohort and of the corpora of its inits, by name of the init."""
+def album(
+    cohort: Cohort, stores: Mapping[str, Store], corpora: Mapping[str, Corpus], decoded: Collection[str]
+) -> Album:
+    """Gather the pictures of a cohort and of the corpora of its inits, by name of the init.
+
+    `decoded`: modalities whose channels are measurements, in the cohort and the corpora alike.
+    """
     entries: list[Entry] = []
     everything: dict[tuple[str, str], Store] = {}
     sources = {"": Corpus(cohort, stores), **corpora}
@@ -97,4 +115,4 @@ def album(cohort: Cohort, stores: Mapping[str, Store], corpora: Mapping[str, Cor
                 )
                 for line in store.index.to_dict("records")
             ]
-    return Album(tuple(sorted(entries, key=lambda one: (one.corpus, one.image_id))), everything)
+    return Album(tuple(sorted(entries, key=lambda one: (one.corpus, one.image_id))), everything, frozenset(decoded))

@@ -42,8 +42,13 @@ def write_audit(
 
 
 def certificate(findings: Sequence[Finding], accept: Sequence[str], inputs: Mapping[str, Path]) -> dict[str, Any]:
-    """What training rests on: the same inputs, findings, accepted names and code give the same certificate."""
+    """What training rests on: the same inputs, findings, accepted names and code give the same certificate.
+
+    `accepted_sha256` is of the accepted findings that stop alone, by name, images and patients: notes, measures and how
+    a finding is worded do not change it.
+    """
     stops = [one for one in findings if one.severity == "stop"]
+    accepted = sorted((one for one in stops if is_accepted(one, accept)), key=lambda one: one.name)
     return {
         "inputs": {name: sha256(path) for name, path in sorted(inputs.items())},
         "findings_sha256": _digest([_as_record(one) for one in findings]),
@@ -53,9 +58,9 @@ def certificate(findings: Sequence[Finding], accept: Sequence[str], inputs: Mapp
         },
         "accepted": [
             {"name": one.name, "patients": list(one.patients), "images": list(one.images), "what": one.what}
-            for one in sorted(stops, key=lambda one: one.name)
-            if is_accepted(one, accept)
+            for one in accepted
         ],
+        "accepted_sha256": _digest([[one.name, list(one.images), list(one.patients)] for one in accepted]),
         "accept": sorted(set(accept) - set(stale(findings, accept))),
         "sonogrid": sonogrid.__version__,
         "code": code_digest(),

@@ -33,6 +33,8 @@ OWN_LEVEL = 5
 """A number or size that so many patients share, as the screens of one device, is a level of its own."""
 BINS = 5
 """The other numbers are put into so many levels of about equal size."""
+NOT_KNOWN = "not known"
+"""A level like others: what is known of one class only tells it."""
 _PRIOR = 1.0
 """Patients' worth of the overall class frequencies that are added to each level."""
 
@@ -80,16 +82,20 @@ def predictors(cohort: Cohort, stores: Mapping[str, Store]) -> list[Predictor]:
     found = [Predictor("hospital", "", hospital)]
     for modality, store in sorted(stores.items()):
         rows = cohort.images[cohort.images["modality"] == modality]
-        devices = (
-            rows[rows["device"] != ""].groupby("patient_id")["device"].agg(lambda one: " + ".join(sorted(set(one))))
-        )
-        found.append(Predictor("device", modality, devices))
+        by_patient = rows[rows["device"] != ""].groupby("patient_id")["device"]
+        devices = by_patient.agg(lambda one: " + ".join(sorted(set(one))))
+        found.append(Predictor("device", modality, _of_all(devices, rows)))
         found.append(Predictor("image_size", modality, _sizes(rows)))
         scale = rows.dropna(subset=["mm_per_pixel_x"]).groupby("patient_id")["mm_per_pixel_x"].median()
-        found.append(Predictor("mm_per_pixel", modality, as_levels(scale.round(4))))
+        found.append(Predictor("mm_per_pixel", modality, _of_all(as_levels(scale.round(4)), rows)))
         shape = store.index.apply(_shape, axis=1).groupby(store.index["patient_id"]).median()
         found.append(Predictor("canvas_shape", modality, as_levels(shape.round(2))))
     return found
+
+
+def _of_all(levels: pd.Series[str], rows: pd.DataFrame) -> pd.Series[str]:
+    """Levels of the patients who have one, and NOT_KNOWN for the others of the rows."""
+    return levels.reindex(sorted(set(rows["patient_id"])), fill_value=NOT_KNOWN)
 
 
 def as_levels(numbers: pd.Series[float], shown: pd.Series[str] | None = None) -> pd.Series[str]:

@@ -37,7 +37,7 @@ def run_audit(request: AuditRequest, workers: int, console: Console | None = Non
         inputs |= {f"corpus {name}": path for name, path in files.items()}
         inputs |= {f"corpus {name}": folder / name for name in ("patients.csv", "manifest.csv", "refused.csv")}
     splits = request.results / "splits.csv"
-    pictures = album(cohort, stores, corpora)
+    pictures = album(cohort, stores, corpora, request.decoded)
     name = f"audit of the corpus of {request.corpus}" if request.corpus else "audit"
     with progress(name, steps(len(pictures.entries))) as advance:
         if request.corpus is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +14,22 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, some, typed
+from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, look_alikes, some, typed
 from sonogrid.cohort.pseudonyms import pseudonym, read_key, write_lookup
 from sonogrid.cohort.seen import Look, Seen
 from sonogrid.config_cohort import CohortConfig
 from sonogrid.console import Advance
 from sonogrid.files import digest, read_once, sha256, whole_file
 from sonogrid.images.axes import axes_mm, patient_axes
-from sonogrid.images.boxes import Box, crop, only
-from sonogrid.images.colour_bar import find_bars
-from sonogrid.images.framing import Framing, frame_picture, framing_columns, layout_of
+from sonogrid.images.boxes import Box
+from sonogrid.images.framing import (
+    Framing,
+    bars_to_keep,
+    blackened_outside,
+    frame_picture,
+    framing_columns,
+    layout_of,
+)
 from sonogrid.pictures import Mask, Picture, in_order, open_mask, open_picture
 from sonogrid.problems import InputError, Problem, Problems
 from sonogrid.provenance import picture_code
@@ -61,6 +67,10 @@ class Found:
     refused: bool = False
 
 
+Refused = tuple[Path, Problem]
+"""A file that is left out, and why."""
+
+
 def assemble(
     config: CohortConfig,
     sources: Sequence[Source],
@@ -68,25 +78,34 @@ def assemble(
     folder: Path,
     workers: int,
     advance: Advance,
-    refused: Sequence[Problem] = (),
+    refused: Sequence[Refused] = (),
 ) -> Cohort:
     """Look at every picture and mask and make the cohort of a reader; files that it makes go below `folder`.
 
     Left out, and listed with `refused`, are DICOM files that cannot be read and pictures whose text cannot be removed.
     Raises InputError with what is in `problems`, other pictures and masks that cannot be used, and contradictions
-    about a patient. With a pseudonym_key no id of the source is in the cohort, and its pictures and masks are copies.
+    about a patient. With a pseudonym_key no id or path of the source is in the cohort, its pictures and masks are
+    copies, and what is found here is told by pseudonyms.
     """
     key = None if config.pseudonym_key is None else read_key(config.pseudonym_key)
-    named = sources if key is None else [_renamed(source, key) for source in sources]
+    named = sources
+    if key is not None and config.pseudonym_key is not None:
+        # First of all, as messages name pseudonyms.
+        write_lookup(config.pseudonym_key, _names(sources, [file for file, _ in refused], key))
+        # Pseudonyms never look alike, so this is the last time it can be seen.
+        patient_ids = {source.patient_id for source in sources}
+        problems.found.extend(look_alikes(patient_ids, lambda patient: pseudonym(key, "patient", patient)))
+        named = [_renamed(source, key) for source in sources]
     problems.found.extend(_contradictions(named, config.reader))
     problems.found.extend(_double_ids(named))
-    left_out = list(refused)
+    left_out = [_hidden(problem, [file], key) for file, problem in refused]
     rows: list[dict[str, Any]] = []
     kept: list[Source] = []
     with _seen(folder / "seen.csv") as seen:
         look = functools.partial(_look_at, config=config, folder=folder, earlier=seen.earlier, copied=key is not None)
         for source, found in zip(named, in_order(look, named, workers), strict=True):
-            (left_out if found.refused else problems.found).extend(found.problems)
+            told = [_hidden(problem, [source.path, *source.masks], key) for problem in found.problems]
+            (left_out if found.refused else problems.found).extend(told)
             if found.look is not None:
                 seen.keep(found.key, found.look)
                 rows.append(_image_row(source, found.look, folder, key is not None))
@@ -101,9 +120,6 @@ def assemble(
     patients = pd.DataFrame(list({source.patient_id: _patient_row(source) for source in kept}.values()))
     patients = patients.merge(patient_axes(images), on="patient_id", how="left", validate="one_to_one")
     table = patients.sort_values("patient_id", ignore_index=True)
-    if key is not None and config.pseudonym_key is not None:
-        left_out = [dataclasses.replace(one, where=pseudonym(key, "file", one.where)) for one in left_out]
-        write_lookup(config.pseudonym_key, _names(sources, [one.where for one in refused], key))
     return Cohort(table, typed(images[list(IMAGE_COLUMNS)]), refused=tuple(left_out))
 
 
@@ -128,10 +144,24 @@ def _ids(source: Source) -> tuple[tuple[str, str], tuple[str, str]]:
     return ("patient", source.patient_id), ("image", source.image_id)
 
 
-def _names(sources: Sequence[Source], files: Sequence[str], key: bytes) -> set[tuple[str, str, str]]:
-    """All that was renamed: pseudonym, of which name, and what that names."""
-    whats = {pair for source in sources for pair in (*_ids(source), ("file", str(source.path)))}
-    whats |= {("file", file) for file in files}
+def _hidden(problem: Problem, files: Iterable[Path], key: bytes | None) -> Problem:
+    """The problem with the pseudonyms of files in place of their paths, if there is a key."""
+    if key is None:
+        return problem
+    parts = [problem.where, problem.what, problem.remedy]
+    # Longest first: one path may be the beginning of another.
+    for path in sorted(map(str, files), key=len, reverse=True):
+        # Errors of the operating system quote paths as repr does.
+        for spelling in (path, repr(path)[1:-1]):
+            parts = [part.replace(spelling, pseudonym(key, "file", path)) for part in parts]
+    return Problem(*parts)
+
+
+def _names(sources: Sequence[Source], files: Sequence[Path], key: bytes) -> set[tuple[str, str, str]]:
+    """All that is renamed: pseudonym, of which name, and what that names."""
+    whats = {pair for source in sources for pair in _ids(source)}
+    whats |= {("file", str(file)) for source in sources for file in (source.path, *source.masks)}
+    whats |= {("file", str(file)) for file in files}
     return {(pseudonym(key, what, name), name, what) for what, name in whats}
 
 
@@ -144,7 +174,7 @@ def _look_at(source: Source, config: CohortConfig, folder: Path, earlier: dict[s
         found = Problem(str(error.filename), what, "Correct the path, or take the row or file out of the data")
         return Found(problems=(found,), refused=source.frame is not None)
     known = earlier.get(key)
-    if known is not None and all(path.is_file() for path in _made(source, folder, copied)):
+    if known is not None and _is_intact(known, source, folder, copied):
         return Found(key, known)
     try:
         picture = open_picture(source.path, source.frame)
@@ -164,13 +194,31 @@ def _look_at(source: Source, config: CohortConfig, folder: Path, earlier: dict[s
     except ValueError as error:
         remedy = "Correct the scan area in the source or in cohort.layouts"
         return Found(problems=(Problem(str(source.path), str(error), remedy),))
-    _make_files(source, config, folder, copied, picture, masks, framing)
-    height, width = picture.shape[:2]
+    try:
+        bars = bars_to_keep(picture, framing.scan, source.device, config) if copied else []
+    except ValueError as error:
+        return Found(problems=(Problem(str(source.path), str(error), "Correct colour_bar in cohort.layouts"),))
+    mask = _made_mask(source, folder, copied)
+    if mask is not None:
+        _save(np.logical_or.reduce(masks).astype(np.uint8) * np.uint8(255), mask)
     file = _picture_path(source, folder, copied)
-    return Found(key, Look(sha256(file), width, height, framing, _axes(source, masks, framing)))
+    if copied:
+        _save(blackened_outside(picture, framing, bars), file)
+    height, width = picture.shape[:2]
+    axes = _axes(source, masks, framing)
+    return Found(key, Look(sha256(file), width, height, framing, axes, "" if mask is None else sha256(mask)))
 
 
 _sha256 = read_once(sha256)
+
+
+def _is_intact(look: Look, source: Source, folder: Path, copied: bool) -> bool:
+    """Whether the files that an earlier run made are there as it made them."""
+    made = {_picture_path(source, folder, copied): look.sha256} if copied else {}
+    mask = _made_mask(source, folder, copied)
+    if mask is not None:
+        made[mask] = look.mask_sha256
+    return all(file.is_file() and sha256(file) == known for file, known in made.items())
 
 
 def _key(source: Source, config: CohortConfig, copied: bool) -> str:
@@ -183,7 +231,9 @@ def _key(source: Source, config: CohortConfig, copied: bool) -> str:
         mm_per_pixel=source.mm_per_pixel,
         layout=None if layout is None else layout.model_dump(mode="json"),
         settings=[config.burned_in_text, config.dual_view],
-        copied=source.image_id if copied else None,
+        copied=copied,
+        # Files that are made bear the name of the picture.
+        name=source.image_id if copied or len(source.masks) > 1 else None,
         code=picture_code(),
     )
 
@@ -218,45 +268,15 @@ def _picture_path(source: Source, folder: Path, copied: bool) -> Path:
     return folder / "pictures" / f"{source.image_id}.png" if copied else source.path
 
 
+def _made_mask(source: Source, folder: Path, copied: bool) -> Path | None:
+    """Where the union of several masks, or the copy of one, is written; None if none is needed."""
+    needed = len(source.masks) > 1 or (copied and source.masks)
+    return folder / "masks" / f"{source.image_id}.png" if needed else None
+
+
 def _mask_path(source: Source, folder: Path, copied: bool) -> Path | None:
-    """The mask of the manifest: that of the source, or the union of several, or a copy."""
-    if not source.masks:
-        return None
-    return folder / "masks" / f"{source.image_id}.png" if copied or len(source.masks) > 1 else source.masks[0]
-
-
-def _made(source: Source, folder: Path, copied: bool) -> list[Path]:
-    """Files that looking at a source leaves below `folder`."""
-    mask = _mask_path(source, folder, copied)
-    picture = [_picture_path(source, folder, copied)] if copied else []
-    return picture + ([mask] if mask is not None and mask not in source.masks else [])
-
-
-def _make_files(
-    source: Source,
-    config: CohortConfig,
-    folder: Path,
-    copied: bool,
-    picture: Picture,
-    masks: list[Mask],
-    framing: Framing,
-) -> None:
-    """Write the union of several masks and, where ids are pseudonyms, the picture without what is not kept."""
-    made = _made(source, folder, copied)
-    if copied:
-        bars = [bar.box for bar in find_bars(picture, framing.scan) if not bar.grey]
-        _save(blackened_outside(picture, framing, bars), made[0])
-    if len(made) > copied:
-        union = np.logical_or.reduce(masks)
-        _save(union.astype(np.uint8) * np.uint8(255), made[-1])
-
-
-def blackened_outside(picture: Picture, framing: Framing, bars: Sequence[Box]) -> Picture:
-    """The picture with its scan area and colour bars alone, and without the text in them."""
-    shown = only(picture, [framing.scan, *bars])
-    for box in framing.masked:
-        crop(shown, box)[:] = 0
-    return shown
+    """The mask of the manifest: that which is made, else that of the source."""
+    return _made_mask(source, folder, copied) or next(iter(source.masks), None)
 
 
 def _save(pixels: Picture, target: Path) -> None:

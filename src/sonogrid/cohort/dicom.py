@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from sonogrid.cohort.assemble import Source, assemble
+from sonogrid.cohort.assemble import Refused, Source, assemble
 from sonogrid.cohort.folders import DOCUMENTS, compile_pattern, walk
 from sonogrid.cohort.manifest import Cohort, gaps, normal, some, writable
 from sonogrid.cohort.table import read_rows, require_columns
@@ -55,11 +55,11 @@ def read(config: CohortConfig, seed: int, folder: Path, workers: int, advance: A
     table = _read_patients(source, problems)
     problems.raise_if_any()
     files = list(_files(source.root, problems))
-    refused: list[Problem] = []
+    refused: list[Refused] = []
     collected = _Collected(source, config, expression, table)
     for file, facts in zip(files, in_order(_facts_of, files, workers), strict=True):
         if isinstance(facts, Problem):
-            refused.append(facts)
+            refused.append((file, facts))
         else:
             collected.add(file, facts)
     problems.found.extend(collected.problems())
@@ -102,7 +102,7 @@ class _Collected:
         self._modalities = {normal(name): modality for modality, name in source.modalities.items()}
         self._wrong: dict[tuple[str, str], list[Path]] = {}
         self.sources: list[Source] = []
-        self.refused: list[Problem] = []
+        self.refused: list[Refused] = []
 
     def add(self, file: Path, facts: Facts) -> None:
         """Note the chosen frames of a file, unless it is not of the study or something is wrong."""
@@ -155,7 +155,7 @@ class _Collected:
         if not patient or not writable(patient):
             state = "is missing or empty" if not patient else "holds control characters"
             where, remedy = f"{file}, {element('PatientID')}", f"Fill it in, or say the patient by {KEY}.pattern"
-            self.refused.append(Problem(where, state, remedy))
+            self.refused.append((file, Problem(where, state, remedy)))
             return None
         value, hospital = fields.get("label", ""), self._source.hospital
         if self._table is not None:

@@ -115,6 +115,7 @@ def _sources(source: FoldersSource, config: CohortConfig, problems: Problems) ->
                     path=picture,
                     masks=tuple(masks.get(picture.with_suffix(""), ())),
                     hospital=source.hospital,
+                    device=source.device,
                 )
             )
     problems.found.extend(_misplaced(source, unknown, unmatched))

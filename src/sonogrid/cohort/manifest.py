@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -30,7 +30,7 @@ _WHOLE_NUMBERS = ("width", "height")
 _OPTIONAL_NUMBERS = ("frame", "scan_x0", "scan_y0", "scan_x1", "scan_y1")
 _LENGTHS = ("mm_per_pixel_x", "mm_per_pixel_y")
 REFUSED_COLUMNS = ("file", "reason", "remedy")
-_READ_AGAIN = "Read the cohort again (sonogrid cohort)"
+_READ_AGAIN = "Read the cohort again (snakemake --forcerun cohort)"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[s
             f"has {len(rows)} entries, with labels {some(sorted(set(rows['label'])))}",
             "Give every patient one label and one entry",
         )
-    problems.found.extend(_look_alikes(patients["patient_id"]))
+    problems.found.extend(look_alikes(patients["patient_id"]))
     for image, rows in images[images["image_id"].duplicated(keep=False)].groupby("image_id"):
         problems.add(f"image_id {image!r}", f"names {some(rows['path'])}", "Give every image an id of its own")
     for patient in sorted(set(images["patient_id"]) - set(patients["patient_id"])):
@@ -97,8 +97,11 @@ def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[s
     return problems.found
 
 
-def _look_alikes(patients: pd.Series[str]) -> list[Problem]:
-    """Ids that differ only in case, spaces, invisible characters or Unicode form: one patient, spelt in two ways."""
+def look_alikes(patients: Iterable[str], shown: Callable[[str], str] = ascii) -> list[Problem]:
+    """Ids that differ only in case, spaces, invisible characters or Unicode form: one patient, spelt in two ways.
+
+    `shown` is how a message names an id.
+    """
     spellings: dict[str, list[str]] = {}
     for patient in sorted(set(patients)):
         visible = "".join(one for one in unicodedata.normalize("NFKC", patient) if unicodedata.category(one) != "Cf")
@@ -106,7 +109,7 @@ def _look_alikes(patients: pd.Series[str]) -> list[Problem]:
     what = "look alike and would count as different patients, who can stand in training and test"
     remedy = "Spell one patient in one way; give different patients ids that differ in more"
     return [
-        Problem(f"patients {some(map(ascii, alike))}", what, remedy) for alike in spellings.values() if len(alike) > 1
+        Problem(f"patients {some(map(shown, alike))}", what, remedy) for alike in spellings.values() if len(alike) > 1
     ]
 
 
@@ -149,11 +152,15 @@ def save(cohort: Cohort, folder: Path) -> None:
 
 def _remove_leftovers(images: pd.DataFrame, folder: Path) -> None:
     """Remove pictures and masks below `folder` that an earlier cohort made and this one does not name."""
-    named = {Path(path) for path in [*images["path"], *images["mask_path"].fillna("")]}
+    # Resolved: a source may lie there too, and its path may be spelled in another way.
+    named = {Path(path).resolve() for path in [*images["path"], *images["mask_path"].fillna("")]}
     for made in ("pictures", "masks"):
         for path in sorted((folder / made).rglob("*.png")):
-            if path not in named:
+            if path.resolve() not in named:
                 path.unlink()
+        for path in sorted((folder / made).rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+                path.rmdir()
 
 
 def load(folder: Path) -> Cohort:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import hmac
+import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,11 +49,31 @@ def pseudonym(key: bytes, what: str, name: str) -> str:
 
 
 def write_lookup(key_file: Path, names: Iterable[tuple[str, str, str]]) -> None:
-    """Add (pseudonym, of, what) to the table beside the key, the one place that leads back; for its owner only."""
+    """Add (pseudonym, of, what) to the table beside the key, the one place that leads back; for its owner only.
+
+    Cohorts that are read at the same time with one key wait for each other. Raises InputError if the table is damaged.
+    """
     file = key_file.with_name(f"{key_file.name}.lookup.csv")
-    known: set[tuple[str, str, str]] = set()
-    if file.is_file():
-        with file.open(encoding="utf-8", newline="") as rows:
-            known = {(row["pseudonym"], row["of"], row["what"]) for row in csv.DictReader(rows)}
-    table = pd.DataFrame(sorted(known.union(names)), columns=list(LOOKUP))
-    write_csv(table, file, mode=0o600)
+    # A file of its own, as the table is replaced whenever it is written.
+    lock = os.open(key_file.with_name(f"{key_file.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = _read_lookup(file) if file.is_file() else set()
+        table = pd.DataFrame(sorted(known.union(names)), columns=list(LOOKUP))
+        write_csv(table, file, mode=0o600)
+    finally:
+        os.close(lock)
+
+
+def _read_lookup(file: Path) -> set[tuple[str, str, str]]:
+    damaged = "is not the table that was written: UTF-8, separated by commas, with the columns " + ", ".join(LOOKUP)
+    remedy = "Restore it as it was; without it, move it away: a new one leads back from what is read from now on"
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            header, *rows = csv.reader(lines, strict=True)
+        known = {(pseudonym, of, what) for pseudonym, of, what in rows}
+    except (ValueError, csv.Error) as error:
+        raise InputError([Problem(str(file), damaged, remedy)]) from error
+    if tuple(header) != LOOKUP:
+        raise InputError([Problem(str(file), damaged, remedy)])
+    return known

@@ -13,23 +13,27 @@ from pathlib import Path
 import pandas as pd
 
 from sonogrid.files import write_csv
-from sonogrid.images.boxes import Box, boxes_as_text, boxes_from_text
+from sonogrid.images.boxes import boxes_as_text, boxes_from_text
 from sonogrid.images.framing import Framing
 
-COLUMNS = ("key", "sha256", "width", "height", "scan", "masked", "long_mm", "short_mm")
+COLUMNS = ("key", "sha256", "mask_sha256", "width", "height", "scan", "masked", "long_mm", "short_mm")
 KEPT_EVERY = 200
 """So many new pictures at most are looked at again after a crash."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen: SHA-256 of the file the manifest names, size in pixels, framing, and axes of the lesion in mm."""
+    """What was seen: SHA-256 of the file the manifest names, size in pixels, framing, and axes of the lesion in mm.
+
+    `mask_sha256` is that of the mask, where one was made, else ''.
+    """
 
     sha256: str
     width: int
     height: int
     framing: Framing
     axes_mm: tuple[float, float] | None
+    mask_sha256: str = ""
 
 
 class Seen:
@@ -59,7 +63,7 @@ class Seen:
 def _write(looks: dict[str, Look], file: Path) -> None:
     rows = [
         (
-            *(key, look.sha256, look.width, look.height),
+            *(key, look.sha256, look.mask_sha256, look.width, look.height),
             *(boxes_as_text([look.framing.scan]), boxes_as_text(look.framing.masked)),
             *(look.axes_mm or ("", "")),
         )
@@ -73,12 +77,15 @@ def _read(file: Path) -> dict[str, Look]:
     try:
         with file.open(encoding="utf-8", newline="") as rows:
             return {row["key"]: _look(row) for row in csv.DictReader(rows)}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return {}
 
 
 def _look(row: dict[str, str]) -> Look:
-    (scan,) = boxes_from_text(row["scan"])
+    (scan,), masked = boxes_from_text(row["scan"]), boxes_from_text(row["masked"])
     axes = (float(row["long_mm"]), float(row["short_mm"])) if row["long_mm"] else None
-    size = int(row["width"]), int(row["height"])
-    return Look(row["sha256"], *size, Framing(Box(*scan), boxes_from_text(row["masked"])), axes)
+    width, height = int(row["width"]), int(row["height"])
+    for box in (scan, *masked):
+        if not (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height):
+            raise ValueError(f"{tuple(box)} is not inside {width} x {height} pixels")
+    return Look(row["sha256"], width, height, Framing(scan, masked), axes, row["mask_sha256"])

@@ -207,7 +207,10 @@ def _source(table: TableSource, row: Row, where: str, label: str, modality: str,
 
 
 def _mm_per_pixel(columns: TableColumns, row: Row, where: str, problems: Problems) -> tuple[float, float] | None:
-    """Size of a pixel along x and y, where the row has both; one column may serve for both."""
+    """Size of a pixel along x and y, where the row has both and a scan can have it; one column may serve for both."""
+    # Here, as the module needs pydicom.
+    from sonogrid.dicom.regions import MM_RANGE
+
     names = [columns.mm_per_pixel_x, columns.mm_per_pixel_y]
     texts = [row[name] for name in names if name is not None]
     if len(texts) < 2 or not all(texts):
@@ -216,8 +219,10 @@ def _mm_per_pixel(columns: TableColumns, row: Row, where: str, problems: Problem
         wide, high = map(float, texts)
     except ValueError:
         wide = high = math.nan
-    if not (0 < wide < math.inf and 0 < high < math.inf):
-        problems.add(where, f"mm per pixel is {' and '.join(map(repr, texts))}", "Write two numbers above 0, or none")
+    least, most = MM_RANGE
+    if not (least <= wide <= most and least <= high <= most):
+        remedy = f"Write two numbers from {least:g} to {most:g}, or none"
+        problems.add(where, f"mm per pixel is {' and '.join(map(repr, texts))}", remedy)
         return None
     return wide, high
 

@@ -39,6 +39,8 @@ KEYWORDS = (
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 )
 """The only elements that are read. PatientID is the one that identifies; only sonogrid.dicom.facts takes it out."""
+SINGLE = ("PatientID",)
+"""Texts of which a second value is no addition but a contradiction."""
 UNDEFINED = 0xFFFFFFFF
 """Length of an element that ends with a delimiter."""
 DAMAGE = (
@@ -244,9 +246,15 @@ def integer(header: Header, keyword: str, default: int | None = None) -> int:
 
 
 def text(header: Header, keyword: str) -> str:
-    """One text without outer white space, '' where it is missing; of several values the first."""
+    """One text without outer white space, '' where it is missing; of several values the first.
+
+    Raises InputError if it cannot be converted, or has several values and is one of SINGLE.
+    """
     found = value(header, keyword)
     if isinstance(found, MultiValue):
+        if keyword in SINGLE and len(found) > 1:
+            what = f"has {len(found)} values (separated by a backslash) where the standard has one"
+            raise refusal(header.path, keyword, what, "Write the one that is right, or take the file out of the data")
         found = found[0]
     return "" if found is None else str(found).strip(" \0")
 

@@ -40,7 +40,9 @@ def read_frame(path: Path, frame: int = 0) -> Picture:
     form, pixels = read_form(header)
     if not 0 <= frame < form.frames:
         what = f"is {form.frames}: there is no frame {frame} (the first is 0)"
-        raise refusal(path, "NumberOfFrames", what, "Read the cohort again (sonogrid cohort), or correct the frame")
+        raise refusal(
+            path, "NumberOfFrames", what, "Read the cohort again (snakemake --forcerun cohort), or correct the frame"
+        )
     try:
         samples = _samples(header, form, pixels, frame)
     except DamageError as damage:

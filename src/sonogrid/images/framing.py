@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from sonogrid.config_base import Modality
 from sonogrid.config_cohort import CohortConfig, Layout
-from sonogrid.images.boxes import Box, boxes_as_text, boxes_from_text, crop, is_inside, moved
+from sonogrid.images.boxes import Box, blackened, boxes_as_text, boxes_from_text, crop, is_inside, moved, only
+from sonogrid.images.colour_bar import find_bars
 from sonogrid.images.frame import scan_area
 from sonogrid.images.views import view_of
 from sonogrid.pictures import Picture
@@ -51,6 +52,33 @@ def frame_picture(picture: Picture, modality: str, device: str, told: Box | None
     from sonogrid.images.text import text_to_mask
 
     return Framing(scan, tuple(moved(box, scan.x0, scan.y0) for box in text_to_mask(crop(picture, scan))))
+
+
+def bars_to_keep(picture: Picture, scan: Box, device: str, config: CohortConfig) -> list[Box]:
+    """The colour bars that a copy of the picture keeps: that of the device's layout, else those found that have colour.
+
+    Bars with readable text are left out, unless burned_in_text is keep. Raises ValueError if the layout's bar is not
+    inside the picture.
+    """
+    layout = layout_of(device, config.layouts)
+    if layout is not None and layout.colour_bar is not None:
+        bars = [Box(*layout.colour_bar)]
+        if not is_inside(bars[0], picture):
+            height, width = picture.shape[:2]
+            raise ValueError(f"colour bar {tuple(bars[0])} is not inside a picture of {width} x {height} pixels")
+    else:
+        bars = [bar.box for bar in find_bars(picture, scan) if not bar.grey]
+    if config.burned_in_text == "keep":
+        return bars
+    # Here, as the recogniser takes seconds to load.
+    from sonogrid.images.text import find_text
+
+    return [box for box in bars if not find_text(crop(picture, box))]
+
+
+def blackened_outside(picture: Picture, framing: Framing, bars: Sequence[Box]) -> Picture:
+    """The picture with its scan area and colour bars alone, and without the text in them."""
+    return blackened(only(picture, [framing.scan, *bars]), framing.masked)
 
 
 SCAN = ("scan_x0", "scan_y0", "scan_x1", "scan_y1")

@@ -31,7 +31,7 @@ INDEX_COLUMNS = (
 )
 MADE_COLUMNS = ("recipe_sha256", "canvas_sha256")
 _AGAIN = "Remove both files and build the store again (sonogrid images)"
-_COHORT_AGAIN = "Read the cohort again (sonogrid cohort)"
+_COHORT_AGAIN = "Read the cohort again (snakemake --forcerun cohort)"
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,17 @@ class Store:
     index: pd.DataFrame
 
 
+Earlier = Mapping[str, tuple[Picture, str]]
+"""By recipe: a canvas of an earlier store, memory-mapped, and the SHA-256 that it must have."""
+
+
 @dataclass(frozen=True)
 class Canonical:
     """One picture made canonical: S x S x 3 uint8, and where its scan area lies on the canvas."""
 
     canvas: Picture
     place: Placement
+    reused: bool = False
 
 
 def canonical(picture: Picture, framing: Framing, size: int, pixel_aspect: float = 1.0) -> Canonical:
@@ -88,7 +93,7 @@ def build(images: pd.DataFrame, how: Canvas, npy: Path, csv: Path, advance: Adva
                     file.write(result.canvas.tobytes())
                     lines.append(_index_line(len(lines), row, result))
                     recipes.append((_recipe(row, how), lines[-1]["canvas_sha256"]))
-                    anew += recipes[-1][0] not in made_before
+                    anew += not result.reused
                 advance()
         problems.raise_if_any()
         # An index without its array, or beside another array, must never look complete.
@@ -103,8 +108,8 @@ def _made_file(csv: Path) -> Path:
     return csv.with_name(f"{csv.stem}_made.csv")
 
 
-def _earlier(npy: Path, csv: Path, size: int) -> dict[str, Picture]:
-    """Canvases of an earlier store by recipe, memory-mapped; none where it is missing, damaged or of another size."""
+def _earlier(npy: Path, csv: Path, size: int) -> Earlier:
+    """Canvases of an earlier store by recipe; none where it is missing, damaged or of another size."""
     try:
         store = open_store(npy, csv)
         made = pd.read_csv(_made_file(csv), dtype=str, keep_default_na=False)
@@ -113,7 +118,7 @@ def _earlier(npy: Path, csv: Path, size: int) -> dict[str, Picture]:
         return {}
     if store.pixels.shape[1] != size or len(pairs) != len(store.index):
         return {}
-    return {recipe: store.pixels[row] for row, (recipe, _) in enumerate(pairs)}
+    return {recipe: (store.pixels[row], known) for row, (recipe, known) in enumerate(pairs)}
 
 
 def _recipe(row: Mapping[str, Any], how: Canvas) -> str:
@@ -164,17 +169,17 @@ def open_store(npy: Path, csv: Path) -> Store:
     return Store(pixels, index)
 
 
-def _canonical_of(row: dict[str, Any], how: Canvas, earlier: Mapping[str, Picture]) -> Canonical | Problem:
+def _canonical_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Canonical | Problem:
     path = Path(row["path"])
     try:
         framing, aspect = framing_of(row), _pixel_aspect(row)
         if not path.is_file() or sha256(path) != row["sha256"]:
             state = "has changed since the cohort was read" if path.is_file() else "is gone since the cohort was read"
             return Problem(str(path), state, _COHORT_AGAIN)
-        known = earlier.get(_recipe(row, how))
-        if known is not None:
+        known, known_sha256 = earlier.get(_recipe(row, how), (None, ""))
+        if known is not None and _canvas_sha256(known) == known_sha256:
             width, height = framing.scan.x1 - framing.scan.x0, framing.scan.y1 - framing.scan.y0
-            return Canonical(np.array(known), placement(width, height, how.size, aspect)[0])
+            return Canonical(np.array(known), placement(width, height, how.size, aspect)[0], reused=True)
         picture = open_picture(path, _frame(row))
         if how.channels == "rgb":
             return canonical(picture, framing, how.size, aspect)
@@ -208,7 +213,11 @@ def _pixel_aspect(row: Mapping[str, Any]) -> float:
     return 1.0 if pd.isna(wide) or pd.isna(high) else float(wide) / float(high)
 
 
+def _canvas_sha256(canvas: Picture) -> str:
+    return hashlib.sha256(canvas.tobytes()).hexdigest()
+
+
 def _index_line(number: int, row: dict[str, Any], made: Canonical) -> dict[str, Any]:
     identity = {"row": number} | {name: row[name] for name in ("image_id", "patient_id", "sha256")}
-    identity["canvas_sha256"] = hashlib.sha256(made.canvas.tobytes()).hexdigest()
+    identity["canvas_sha256"] = _canvas_sha256(made.canvas)
     return identity | dict(zip(SCAN, framing_of(row).scan, strict=True)) | made.place._asdict()

@@ -17,11 +17,11 @@ import numpy as np
 from sonogrid.images.boxes import Box, blackened, crop
 from sonogrid.pictures import Picture
 
-SIZES = ((2.0, 1600), (1.0, 800))
-"""How far a picture is enlarged for the detector, and its longer side in pixels at most, which bounds memory.
+DARKENED, PLAIN, COLOUR = (2.0, 1600), (1.0, 800), (1.0, 800)
+"""How far each view of a picture is enlarged for the detector, and its longer side in pixels at most.
 
-Small text needs the first, long and large text the second. Pictures beyond 800 pixels are enlarged less and
-beyond 1600 reduced: text is found surely from about 8 pixels, or 1/100 of a longer side above 800.
+The limit bounds memory. Pictures beyond 800 pixels are enlarged less, beyond 1600 reduced: text is looked for
+from about 8 pixels of font size, or 1/100 of a longer side above 800.
 """
 COLOURED = 24
 """Difference between the channels of a pixel from which it is no grey of the tissue, after JPEG too."""
@@ -30,8 +30,11 @@ PIXEL_SCORE, BOX_SCORE, UNCLIP = 0.2, 0.3, 1.1
 
 Low, for the recogniser decides: of what the detector marks in tissue, it reads next to nothing.
 """
-LETTERS, CONFIDENCE = 1, 0.7
-"""A box is readable if so many letters or digits (of any script) are recognised with this mean confidence."""
+LETTERS, CONFIDENCE = 2, 0.7
+"""A box is readable if so many letters or digits (of any script) are recognised with this mean confidence.
+
+Two, as a single one names nobody and is mostly the number of a calliper at the lesion's rim.
+"""
 MARGIN = 3
 """A box is widened by so many pixels on each side: smooth edges and JPEG spread ink beyond what is detected."""
 HIGH, TALL = 48, 0.1
@@ -66,19 +69,25 @@ def text_to_mask(picture: Picture) -> list[Box]:
 def find_text(picture: Picture) -> list[Box]:
     """Boxes around the text in an H x W x 3 picture, each inside it, from top to bottom; they may overlap.
 
-    A box counts if the detector marks it, it is no higher than a line of text, and the recogniser can read in it;
-    both look at the picture, and at its colour alone if it has any. The same picture gives the same boxes, whatever
-    came before and in whatever thread.
+    A box counts if the detector marks it, it is no higher than a line of text, and the recogniser can read in it.
+    Both see three views: the picture darkened, in which text stands out of bright tissue; as it is, for dim text on
+    black; and its colour alone. The same picture gives the same boxes, whatever came before and in whatever thread.
     """
     longer = max(picture.shape[:2])
     highest = max(HIGH, TALL * longer)
     found = set()
-    for view, sizes in ((picture, SIZES), (_colour(picture), SIZES[:1])):
-        # Grey pictures have nothing to show in the second view, and are spared its cost.
-        marked = {box for up, most in sizes for box in _marked(view, min(up, most / longer))} if view.any() else set()
+    for view, (enlarged, most) in ((_darkened(picture), DARKENED), (picture, PLAIN), (_colour(picture), COLOUR)):
+        # Grey pictures have nothing to show in the last view and are spared its cost.
+        marked = _marked(view, min(enlarged, most / longer)) if view.any() else []
         lines = (box for box in marked if min(box.x1 - box.x0, box.y1 - box.y0) <= highest)
         found |= {box for box in lines if _is_readable(crop(view, box))}
     return sorted(found, key=_from_the_top)
+
+
+def _darkened(picture: Picture) -> Picture:
+    """Every value squared and scaled to 255: white and yellow stay, the middle greys of tissue become dark."""
+    squared: Picture = np.rint(np.arange(256) ** 2 / 255).astype(np.uint8)[picture]
+    return squared
 
 
 def _colour(picture: Picture) -> Picture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,22 @@ SIZE = 96
 
 def scene(seed: int, size: int = SIZE) -> Picture:
     """Noise with structure from 3 to 12 pixels: another one for every seed."""
+    return _shown(_noise(seed, size))
+
+
+def mixture(seed: int, other: int, correlation: float) -> Picture:
+    """A scene as noisy as `scene(seed)`, whose noise has this correlation with its: the rest is that of another."""
+    rest = float(np.sqrt(1 - correlation**2))
+    return _shown(correlation * _noise(seed, SIZE) + rest * _noise(other, SIZE))
+
+
+def _noise(seed: int, size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     rng = np.random.default_rng(seed)
-    layers = [gaussian_filter(rng.standard_normal((size, size)), sigma) * sigma for sigma in (1.5, 3.0, 6.0)]
-    grey = np.clip(110 + 90 * sum(layers), 0, 255).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    return np.sum([gaussian_filter(rng.standard_normal((size, size)), sigma) * sigma for sigma in (1.5, 3.0, 6.0)], 0)
+
+
+def _shown(noise: np.ndarray[Any, np.dtype[np.float64]]) -> Picture:
+    return np.repeat(np.clip(110 + 90 * noise, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
 @dataclass(frozen=True)
@@ -90,10 +102,10 @@ def stores_of(shots: Sequence[Shot]) -> dict[str, Store]:
     return stores
 
 
-def album_of(shots: Sequence[Shot], **corpora: Sequence[Shot]) -> Album:
-    """The album of a cohort and of corpora."""
+def album_of(shots: Sequence[Shot], decoded: Collection[str] = (), **corpora: Sequence[Shot]) -> Album:
+    """The album of a cohort and of corpora; `decoded`: modalities whose channels are measurements."""
     others = {name: Corpus(cohort_of(their), stores_of(their)) for name, their in corpora.items()}
-    return album(cohort_of(shots), stores_of(shots), others)
+    return album(cohort_of(shots), stores_of(shots), others, decoded)
 
 
 def splits_of(shots: Sequence[Shot], folds: int = 2) -> pd.DataFrame:

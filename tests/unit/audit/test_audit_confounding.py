@@ -114,6 +114,34 @@ def test_a_device_that_tells_the_class(patients: int, devices: dict[str, str], s
         assert "too few patients to say" in found[0].what
 
 
+@pytest.mark.parametrize(("alike", "severity"), [(70, "stop"), (69, "note")])
+def test_an_auc_of_070_stops(alike: int, severity: str) -> None:
+    # In each of two folds: North has `alike` of 100 benign and 100 - alike malignant patients, South the others.
+    # P(benign scored above malignant) + ties / 2 = (a * a + (2 * a * (100 - a)) / 2) / 100^2 = a / 100.
+    shots, hospitals, fold = [], {}, {}
+    for k in range(400):
+        name, label, place = f"p{k:03}", CLASSES[k % 2], k // 2 % 100
+        shots.append(Shot(name, name, label, scene(0)))
+        hospitals[name] = "North" if (place < alike) == (label == "benign") else "South"
+        fold[name] = k // 200
+    (found,) = confounders(cohort_of(shots, hospitals), stores_of(shots), fold, CLASSES, 0)
+    assert (found.measures["predictor"], found.measures["auc"], found.severity) == ("hospital", alike / 100, severity)
+
+
+@pytest.mark.parametrize("predictor", ["device", "mm_per_pixel"])
+def test_what_is_known_of_one_class_only_tells_it(predictor: str) -> None:
+    known = {"device": "X"} if predictor == "device" else {"mm_per_pixel": 0.05}
+    shots = [
+        Shot(f"i{k:03}", f"p{k:03}", CLASSES[k % 2], scene(0), **(known if k % 2 == 0 else {}))  # type: ignore[arg-type]
+        for k in range(40)
+    ]
+    cohort = cohort_of(shots)
+    fold = in_turn(cohort.patients.set_index("patient_id")["label"])
+    (found,) = confounders(cohort, stores_of(shots), fold, CLASSES, 0)
+    assert (found.measures["predictor"], found.measures["auc"], found.severity) == (predictor, 1.0, "stop")
+    assert "n = 40, 2 levels" in found.what
+
+
 def test_hospital_size_and_scale_are_looked_at() -> None:
     shots = [
         Shot(

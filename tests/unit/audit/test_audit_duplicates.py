@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from unit.audit.audit_study import SIZE, Shot, album_of, scene
+from unit.audit.audit_study import SIZE, Shot, album_of, mixture, scene
 
 from sonogrid.audit.album import Album
-from sonogrid.audit.duplicates import exact_duplicates, near_duplicates
+from sonogrid.audit.duplicates import LARGEST_DISTANCE, exact_duplicates, near_duplicates
 from sonogrid.audit.findings import Finding
 from sonogrid.audit.fingerprints import WINDOWS, close_pairs, fingerprint
 from sonogrid.audit.registration import similarity
@@ -88,6 +88,53 @@ def test_a_changed_copy_is_found_and_others_are_not(change: str, name: str) -> N
 def test_similarity_is_one_for_itself_and_near_zero_for_another() -> None:
     assert similarity(scene(1), scene(1), WHOLE, WHOLE, False) == pytest.approx(1, abs=1e-4)
     assert similarity(scene(1), scene(2), WHOLE, WHOLE, False) < 0.4
+
+
+@pytest.mark.parametrize(("correlation", "found"), [(0.83, False), (0.87, True)])
+def test_pictures_are_one_from_a_similarity_of_085(correlation: float, found: bool) -> None:
+    one, other = scene(2), mixture(2, 102, correlation)
+    (pair,) = close_pairs([fingerprint(one), fingerprint(other)], LARGEST_DISTANCE)
+    value = similarity(one, other, pair.window_first, pair.window_second, pair.mirrored)
+    assert value == pytest.approx(correlation, abs=0.02)
+    assert bool(near(album_of([Shot("a", "p", "benign", one), Shot("b", "q", "benign", other)]))) == found
+
+
+def decoded(grey: Picture, measured: Picture, coloured: int, opaque: bool = False) -> Picture:
+    """Channels as a store has them: stiffness, 255 where coloured, grey level; or towards, away, grey level."""
+    canvas = grey.copy()
+    canvas[..., :2] = 0
+    canvas[20:80, 20:80, 0] = measured[20:80, 20:80, 0]
+    canvas[20:80, 20:80, 1] = coloured
+    if opaque:
+        canvas[20:80, 20:80, 2] = 0
+    return canvas
+
+
+@pytest.mark.parametrize(("modality", "coloured"), [("elastography", 255), ("cdfi", 0)])
+def test_pictures_with_one_colour_box_are_no_copies_and_copies_of_the_grey_level_are(
+    modality: str, coloured: int
+) -> None:
+    pictures = {
+        "a": decoded(scene(1) // 4, scene(9), coloured),
+        "b": decoded(scene(2) // 4, scene(9), coloured),
+        "c": decoded(scene(1) // 4, scene(8), coloured),
+    }
+    shots = [Shot(name, name, "benign", picture, modality) for name, picture in pictures.items()]
+    assert [found.images for found in near(album_of(shots, decoded=(modality,)))] == [("a", "c")]
+    # Read as colours they are other pairs: the test can tell.
+    assert [found.images for found in near(album_of(shots))] != [("a", "c")]
+    corpus = album_of(shots[:1], decoded=(modality,), pretrained=shots[1:])
+    assert [found.images for found in near(corpus)] == [("a", "pretrained:c")]
+
+
+def test_opaque_colour_boxes_are_no_copies_and_their_copies_are() -> None:
+    shots = [
+        Shot(f"i{seed}", f"p{seed}", "benign", decoded(scene(seed), scene(seed + 10), 255, True), "elastography")
+        for seed in range(4)
+    ]
+    copy = decoded(compressed(scene(3)), compressed(scene(13)), 255, True)
+    album = album_of([*shots, Shot("copy", "q", "benign", copy, "elastography")], decoded=("elastography",))
+    assert [found.images for found in near(album)] == [("copy", "i3")]
 
 
 def test_an_empty_picture_is_compared_with_none() -> None:

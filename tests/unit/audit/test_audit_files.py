@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ SHOTS = [
     Shot("d/1", "d", "malignant", scene(3)),
 ]
 ALBUM = album_of(SHOTS)
+CLASSES = ("benign", "malignant")
 
 
 def finding(kind: str = "same_canvas_two_labels", *images: str, **more: object) -> Finding:
@@ -50,6 +52,19 @@ def test_a_whole_audit() -> None:
     assert [one.kind for one in found[: len(stops)]] == [one.kind for one in stops]
     assert stops[0].kind == "same_canvas_two_labels" and stops[0].images == ("a/1", "b/1")
     assert "patients_unknown" in {one.kind for one in found}
+
+
+def test_pictures_of_a_modality_without_a_store_make_no_finding() -> None:
+    shots = [Shot(f"{k}/b", f"p{k}", CLASSES[k // 4], scene(k), device="A", mm_per_pixel=0.1) for k in range(8)]
+    # One class only, another device and, for one patient, another scale.
+    others = [
+        Shot(f"{k}/c", f"p{k}", "benign", scene(k), "cdfi", device="B", mm_per_pixel=5.0 if k else 0.1)
+        for k in range(4)
+    ]
+    cohort, splits = cohort_of([*shots, *others]), splits_of(shots)
+    assert audit(cohort, splits, album_of(shots), CLASSES, True, 0) == []
+    kinds = {one.kind for one in audit(cohort, splits, album_of([*shots, *others]), CLASSES, True, 0)}
+    assert {"fold_lacks_class", "modalities_differ_in_device", "modalities_differ_in_scale"} <= kinds
 
 
 def test_findings_that_stop_leave_all_but_the_certificate(tmp_path: Path, inputs: dict[str, Path]) -> None:
@@ -98,6 +113,26 @@ def test_a_certificate_is_the_same_bytes_and_changes_with_every_input(tmp_path: 
     ]
     inputs["splits.csv"].write_text("other folds")
     assert text([one], [one.name]) != first
+
+
+def test_accepted_sha256_is_of_what_was_accepted_alone(inputs: dict[str, Path]) -> None:
+    one = finding("same_canvas_two_labels", "a/1", "b/1", patients=("a", "b"))
+    other = finding("near_duplicate_two_labels", "c/1", "d/1")
+
+    def digest(findings: list[Finding], *accept: str) -> str:
+        return str(certificate(findings, accept, inputs)["accepted_sha256"])
+
+    first = digest([one], one.name)
+    assert digest([one, finding("refused_files", severity="note", key=("x",))], one.name, "refused_files") == first
+    assert digest([replace(one, what="otherwise", remedy="None", measures={"auc": 0.9})], one.name) == first
+    assert digest([one], one.kind) == first
+    assert digest([other, one], one.name, other.name) == digest([one, other], other.name, one.name) != first
+    assert digest([replace(one, patients=("a", "c"))], one.name) != first
+    assert digest([replace(one, key=("k",))], one.kind) != first
+    assert digest([replace(one, images=("a/1", "b/2"))], one.kind) != first
+    assert digest([]) != first
+    inputs["splits.csv"].write_text("other folds")
+    assert digest([one], one.name) == first
 
 
 def test_what_accepts_what() -> None:

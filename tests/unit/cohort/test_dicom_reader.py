@@ -1,5 +1,6 @@
 """The DICOM reader: what counts, who the patient is, which frames of a cine, and what is refused or a problem."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,34 @@ def test_the_patient_is_the_tag_where_the_path_does_not_say_it(tmp_path: Path) -
     }
     (problem,) = cohort.refused
     assert problem.where == f"{root / 'nobody.dcm'}, Patient ID (0010,0020)"
+
+
+def test_a_file_with_two_patient_ids_is_refused(root: Path, tmp_path: Path) -> None:
+    file = make(root / "B" / "p1-2.dcm", 70, PatientID=["MRN1", "MRN9"])
+    cohort = cohort_of(config_of(root), tmp_path)
+    assert len(cohort.images) == 4
+    (problem,) = cohort.refused
+    assert problem.where == f"{file}, Patient ID (0010,0020)"
+    assert "has 2 values" in problem.what and problem.remedy and "MRN" not in str(problem)
+
+
+def test_under_a_key_refused_files_have_the_pseudonym_of_their_path_and_the_tag(root: Path, tmp_path: Path) -> None:
+    name = "p, (8)-1"
+    bad = make(root / "B" / f"{name}.dcm", Rows=0)
+    make(root / "M" / "p9-1.dcm", PatientID=["MRN1", "MRN9"])
+    key = tmp_path / "study.key"
+    key.write_text("k" * 40)
+    key.chmod(0o600)
+    cohort = cohort_of(config_of(root).model_copy(update={"pseudonym_key": key}), tmp_path)
+    tags = {problem.where.split(", ")[1] for problem in cohort.refused}
+    assert tags == {"Rows (0028,0010)", "Patient ID (0010,0020)"}
+    with key.with_name("study.key.lookup.csv").open(newline="") as lines:
+        lookup = {row["pseudonym"]: row["of"] for row in csv.DictReader(lines)}
+    assert {lookup[problem.where.split(", ")[0]] for problem in cohort.refused} == {
+        str(bad),
+        str(root / "M" / "p9-1.dcm"),
+    }
+    assert str(root) not in "".join(map(str, cohort.refused))
 
 
 def test_ids_of_headers_are_in_no_message(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, file: str, old: str, new: str
     (tmp_path / file).write_text((tmp_path / file).read_text().replace(old, new))
     with pytest.raises(InputError, match=said) as caught:
         load(tmp_path)
-    assert "sonogrid cohort" in str(caught.value)
+    assert "(snakemake --forcerun cohort)" in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -172,7 +172,9 @@ def test_what_an_earlier_cohort_made_does_not_survive(tmp_path: Path) -> None:
     old.touch()
     kept.touch()
     save(Cohort(one.patients, one.images, {"bmode": {"cohort_auc": 0.9}}), tmp_path)
+    assert not (tmp_path / "pictures").exists() or not any((tmp_path / "pictures").iterdir())
     paths = [str(kept), *one.images["path"][1:]]
+    old.parent.mkdir(parents=True)
     old.touch()
     kept.touch()
     save(Cohort(one.patients, one.images.assign(path=paths)), tmp_path)
@@ -192,3 +194,21 @@ def test_one_patient_spelt_in_two_ways_is_refused(other: str) -> None:
     said = message(Cohort(patients, images))
     assert "look alike" in said
     assert ascii(other) in said
+
+
+def test_a_source_picture_below_the_output_survives_however_it_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = cohort()
+    kept = [tmp_path / "out" / kind / f"{kind}.png" for kind in ("pictures", "masks")]
+    empty = tmp_path / "out" / "masks" / "gone" / "deeper"
+    for folder in (kept[0].parent, empty):
+        folder.mkdir(parents=True)
+    for file in (*kept, empty / "old.png"):
+        file.touch()
+    monkeypatch.chdir(tmp_path)
+    paths = ["out/../out/pictures/pictures.png", *one.images["path"][1:]]
+    masks = ["out/masks/masks.png", *one.images["mask_path"][1:]]
+    save(Cohort(one.patients, one.images.assign(path=paths, mask_path=masks)), Path("out"))
+    assert all(file.exists() for file in kept)
+    assert not empty.parent.exists()

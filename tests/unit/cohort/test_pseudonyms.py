@@ -1,7 +1,9 @@
 """Keyed pseudonyms: the formula, the key's file, and the table that leads back."""
 
+import fcntl
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,45 @@ def test_lookup_grows_and_is_for_its_owner_only(tmp_path: Path) -> None:
     lines = file.read_text().splitlines()
     assert lines == ["pseudonym,of,what", 'I1,"a, b",image', "P1,MRN-1,patient", "P2,MRN-2,patient"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "pseudonym,of,what\nP1,MRN-1,patient\n".encode("utf-16"),
+        b"pseudonym;of;what\nP1;MRN-1;patient\n",
+        b"pseudonym,of\nP1,MRN-1\n",
+        b"of,pseudonym,what\nMRN-1,P1,patient\n",
+        b"pseudonym,of,what\nP1,MRN-1\n",
+        b"pseudonym,of,what\nP1," + b"7" * 200_000 + b",patient\n",
+        b"",
+    ],
+)
+def test_a_damaged_lookup_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "study.key.lookup.csv"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"lookup\.csv: is not the table that was written.* Restore it") as caught:
+        write_lookup(key_file(tmp_path), {("P2", "MRN-2", "patient")})
+    assert "MRN" not in str(caught.value)
+    assert file.read_bytes() == content
+
+
+def test_a_byte_order_mark_and_other_line_ends_are_no_damage(tmp_path: Path) -> None:
+    file = tmp_path / "study.key.lookup.csv"
+    file.write_bytes(b"\xef\xbb\xbfpseudonym,of,what\r\nP1,MRN-1,patient\r\n")
+    write_lookup(key_file(tmp_path), {("P2", "MRN-2", "patient")})
+    assert file.read_text() == "pseudonym,of,what\nP1,MRN-1,patient\nP2,MRN-2,patient\n"
+
+
+def test_no_name_is_lost_where_cohorts_are_read_at_the_same_time(tmp_path: Path) -> None:
+    key = key_file(tmp_path)
+    writers = [threading.Thread(target=write_lookup, args=(key, {(f"P{n}", f"MRN-{n}", "patient")})) for n in range(8)]
+    with (tmp_path / "study.key.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for writer in writers:
+            writer.start()
+        writers[0].join(0.3)
+        assert not (tmp_path / "study.key.lookup.csv").exists()
+    for writer in writers:
+        writer.join()
+    assert len((tmp_path / "study.key.lookup.csv").read_text().splitlines()) == 9

@@ -204,20 +204,21 @@ def test_a_patient_with_two_labels_hospitals_or_ages_is_named_with_its_rows(file
 
 
 def test_size_of_a_pixel_is_read_from_the_columns_that_say_it(file: Path, tmp_path: Path) -> None:
-    scales = ("0.1,0.2", "0.3,0.3", ",", "0.4,")
+    scales = ("0.1,0.001", "10,0.499", ",", "0.4,")
     scaled = tuple(f"{row},{scale}" for row, scale in zip(ROWS, scales, strict=True))
     write(file, header=f"{HEADER},X,Y", rows=scaled)
     config = table_config(file, columns={"mm_per_pixel_x": "X", "mm_per_pixel_y": "Y"})
     images = read(config, tmp_path).images.set_index("image_id")
-    assert images.loc[["bus_1-l", "bus_1-r"], "mm_per_pixel_x"].isin([0.1, 0.3]).all()
+    assert images.loc[["bus_1-l", "bus_1-r"], "mm_per_pixel_x"].isin([0.1, 10.0]).all()
     assert images["mm_per_pixel_y"].dropna().sum() == 0.5
 
 
-@pytest.mark.parametrize("scale", ["0,0.1", "-1,0.1", "nan,0.1", "inf,0.1", "wide,0.1"])
+@pytest.mark.parametrize("scale", ["0,0.1", "-1,0.1", "nan,0.1", "inf,0.1", "wide,0.1", "0.1,0.0009", "10.1,0.1"])
 def test_a_size_of_a_pixel_that_is_none_is_named_by_row(file: Path, tmp_path: Path, scale: str) -> None:
     write(file, header=f"{HEADER},X,Y", rows=tuple(f"{row},{scale}" for row in ROWS))
     message = refusal(table_config(file, columns={"mm_per_pixel_x": "X", "mm_per_pixel_y": "Y"}), tmp_path)
     assert "row 2: mm per pixel is" in message and "row 5: mm per pixel is" in message
+    assert "Write two numbers from 0.001 to 10, or none" in message
 
 
 def test_an_image_id_given_twice_is_named_with_its_rows(file: Path, tmp_path: Path) -> None:

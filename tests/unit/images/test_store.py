@@ -225,6 +225,15 @@ def test_without_its_memory_a_store_is_built_whole(tmp_path: Path, lost: str) ->
     assert build(images, Canvas(size=20), npy, csv) == 5
 
 
+def test_a_damaged_canvas_is_made_again(tmp_path: Path) -> None:
+    images, npy, csv = manifest(tmp_path), tmp_path / "out" / "a.npy", tmp_path / "out" / "a.csv"
+    build(images, Canvas(size=16), npy, csv)
+    whole = npy.read_bytes()
+    npy.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert build(images, Canvas(size=16), npy, csv) == 1
+    assert npy.read_bytes() == whole
+
+
 def test_pixels_that_are_not_square_keep_the_physical_aspect(tmp_path: Path) -> None:
     images = manifest(tmp_path, 1).assign(mm_per_pixel_x=0.1, mm_per_pixel_y=0.2)
     build(images, Canvas(size=60), tmp_path / "a.npy", tmp_path / "a.csv")
