@@ -115,7 +115,7 @@ def audit(options: Namespace) -> None:
 
     console = None
     if options.request is not None:
-        # Within the workflow the whole table goes to the job's log; what stops it is told on the terminal as well.
+        # Within the workflow only counts go to the log, which names no patient, and what stops it.
         console = Console(stderr=True, width=PLAIN_WIDTH, color_system=None)
         asked = [parse_section(AuditRequest, options.request)]
     else:

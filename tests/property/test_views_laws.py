@@ -41,11 +41,16 @@ def boxes_in(draw: st.DrawFn, picture: Picture) -> Box:
     return Box(x0, y0, draw(st.integers(x0 + 1, width)), draw(st.integers(y0 + 1, height)))
 
 
-LAYOUTS = st.none() | st.builds(
-    Layout,
-    views=st.none() | st.tuples(MODALITIES, MODALITIES),
-    direction=st.sampled_from(["side_by_side", "stacked"]),
-    at=st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True),
+DIRECTIONS = st.sampled_from(["side_by_side", "stacked"])
+LAYOUTS = (
+    st.none()
+    | st.builds(Layout, direction=DIRECTIONS)
+    | st.builds(
+        Layout,
+        views=st.permutations(["bmode", "cdfi", "elastography"]).map(lambda names: tuple(names[:2])),
+        direction=DIRECTIONS,
+        at=st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True),
+    )
 )
 
 

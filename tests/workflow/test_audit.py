@@ -30,6 +30,8 @@ def plant(workspace: Workspace) -> tuple[str, str]:
     with Image.open(workspace.folder / one["path"]) as picture:
         moved = Image.new("RGB", picture.size)
         moved.paste(picture, (5, 3))
+    # Removed first: a copied workspace shares its pictures with the one it was copied from.
+    (workspace.folder / other["path"]).unlink()
     moved.save(workspace.folder / other["path"])
     return one["image_id"], other["image_id"]
 

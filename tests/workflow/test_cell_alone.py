@@ -41,7 +41,10 @@ def test_cell_is_the_same_in_a_grid_of_its_own(finished: Workspace, finished_cop
     }
     run = finished_copy.snakemake("--cores", "1", f"{cell}/predictions.csv", changes=alone)
     assert run.code == 0, run.shown_in_full()
-    assert run.jobs == {"train": 1}
+    # The audit looks at the modalities of the grid; the pre-training has the same recipe and is kept.
+    assert run.jobs == {"audit": 1, "corpus_audit": 1, "pretrain": 1, "train": 1}
+    (log,) = (finished_copy.results / "logs" / "pretrain").rglob(f"{backbone}.log")
+    assert "done before with the same recipe, kept" in log.read_text(encoding="utf-8")
     assert (finished_copy.folder / cell / "predictions.csv").read_bytes() == (
         finished.folder / cell / "predictions.csv"
     ).read_bytes()

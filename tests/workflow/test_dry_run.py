@@ -87,7 +87,7 @@ def test_packed_cells_need_fewer_jobs(workspace: Workspace, cells_per_job: int, 
 
 
 # Cells by the axes that each study states: backbones x inits x modalities x folds.
-STUDIES = {"busbra": 2 * 2 * 1 * 5, "busi": 1 * 2 * 1 * 5, "paper": 4 * 2 * 3 * 5}
+STUDIES = {"busbra": 2 * 2 * 1 * 5, "busi": 1 * 2 * 1 * 5, "paper": 4 * 2 * 3 * 5, "dicom": 1 * 1 * 3 * 5}
 
 
 def study_file(name: str) -> Path:
@@ -105,7 +105,7 @@ def paths_named_by(node: Any) -> list[Path]:
     """The folders (key `root`) and files (key `file`) that a config asks for."""
     if not isinstance(node, dict):
         return []
-    own = [Path(node[key]) for key in ("root", "file") if isinstance(node.get(key), str)]
+    own = [Path(node[key]) for key in ("root", "file", "pseudonym_key") if isinstance(node.get(key), str)]
     return own + [path for value in node.values() for path in paths_named_by(value)]
 
 

@@ -31,7 +31,8 @@ def test_cheap_stages_load_nothing_heavy(finished_copy: Workspace) -> None:
     stages = [
         ["cohort", "--cohort", section.model_dump_json(exclude_none=True), "--seed", "7", "--out", "other"],
         [
-            *("images", "--manifest", "other/manifest.csv", "--modality", "bmode", "--size", "32"),
+            *("images", "--manifest", "other/manifest.csv", "--modality", "bmode"),
+            *("--canvas", '{"size": 32}'),
             *("--store", "other/bmode.npy", "--index", "other/bmode.csv"),
         ],
         [

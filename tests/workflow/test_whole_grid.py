@@ -277,8 +277,19 @@ def test_no_temporary_file_is_left(finished: Workspace) -> None:
 def test_nothing_undocumented_is_written(finished: Workspace) -> None:
     names = {path.name for path in finished.results.iterdir()}
     tables = {"splits.csv", "metrics.csv", "effects.csv", "predictions.csv", "report.html"}
-    folders = {"cohort", "images", "pretrained", "checkpoints", "cells", "tables", "figures", "logs", "benchmarks"}
-    assert names == tables | folders
+    folders = {
+        "audit",
+        "cohort",
+        "images",
+        "pretrained",
+        "checkpoints",
+        "cells",
+        "tables",
+        "figures",
+        "logs",
+        "benchmarks",
+    }
+    assert names == tables | folders | {"audit"}
 
 
 def test_no_checkpoint_is_left(finished: Workspace) -> None:

@@ -25,11 +25,21 @@ WIDEST = 140
 _STATES = {"stop": "stop the workflow", "accepted": "accepted", "note": "notes"}
 
 
-def show(findings: Sequence[Finding], accept: Sequence[str], folder: Path, console: Console | None = None) -> None:
-    """Print findings as `ordered` gives them, their counts, and how to accept one; `folder` has findings.csv."""
+def show(
+    findings: Sequence[Finding],
+    accept: Sequence[str],
+    folder: Path,
+    console: Console | None = None,
+    names: bool = True,
+) -> None:
+    """Print findings as `ordered` gives them, their counts, and how to accept one; `folder` has findings.csv.
+
+    Without `names`, for logs, only what names no image and no patient.
+    """
     console = console or _console()
-    for kind, group in groupby(findings, key=lambda one: one.kind):
-        _print_kind(kind, list(group), accept, console)
+    if names:
+        for kind, group in groupby(findings, key=lambda one: one.kind):
+            _print_kind(kind, list(group), accept, console)
     counts = Counter(_state(one, accept) for one in findings)
     told = ", ".join(f"{counts[state]} {meaning}" for state, meaning in _STATES.items() if counts[state])
     lines = [f"{len(findings)} findings" + (f": {told}." if told else ".")]

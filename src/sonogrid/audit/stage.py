@@ -55,7 +55,7 @@ def run_audit(request: AuditRequest, workers: int, console: Console | None = Non
         else:
             findings = audit_corpus(pictures, corpora, workers, advance)
     left = write_audit(audit_folder(request), findings, request.accept, pictures, inputs)
-    show(findings, request.accept, audit_folder(request), console)
+    show(findings, request.accept, audit_folder(request), console, names=console is None)
     return [_as_problem(one) for one in left]
 
 
