@@ -55,8 +55,9 @@ def made_once(folder: Path, make: Callable[[Path], Run]) -> Workspace:
 
 @pytest.fixture(scope="session")
 def prepared(common: Path) -> Workspace:
-    """The small study as far as pictures and splits, made without SLURM."""
-    files = ("results/splits.csv", "results/images/bmode.npy", "results/images/bmode.csv")
+    """The small study as far as pictures, splits and their audit, made without SLURM."""
+    certificate = "results/audit/certificate.json"
+    files = ("results/splits.csv", "results/images/bmode.npy", "results/images/bmode.csv", certificate)
 
     def make(folder: Path) -> Run:
         return set_up(folder, small_study()).run(["snakemake", "--cores", "2", *files])
