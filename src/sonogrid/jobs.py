@@ -28,7 +28,7 @@ def requests(study: Study) -> dict[str, Request]:
     together = min(together, cells)
     train_minutes = min(LONGEST_MINUTES, 60 * ceil(cells / together))
     return {
-        "cohort": Request(0, 4, 8000, 12 * 60),
+        "cohort": Request(0, 4, 8000, 8 * 60),
         "images": Request(0, 2, 4000, 60),
         "audit": Request(0, 2, 8000, 120),
         "pretrain": Request(1, 1, 6000, 4 * 60),

@@ -56,7 +56,7 @@ def test_jobs_of_every_stage_are_shown_with_what_they_ask(study):
     study = study.model_copy(update={"cells_per_job": 3})
     text = shown(study, Site(partition="gpu", cpu_partition="small", gres="gpu:h200:1"))
     assert cells(text, "train 12") == ["train", "12", "--gres=gpu:h200:1", "1", "6,000", "180", "gpu"]
-    assert cells(text, "cohort 2") == ["cohort", "2", "-", "4", "8,000", "720", "small"]
+    assert cells(text, "cohort 2") == ["cohort", "2", "-", "4", "8,000", "480", "small"]
     assert "the default" in shown(study)
 
 
