@@ -40,7 +40,7 @@ lint: $(READY)  ## ruff, snakefmt, snakemake --lint, mypy
 perf: $(READY)  ## measure and print the benchmarks, with a JSON under .benchmarks/
 	pytest tests/benchmark --benchmark-autosave
 
-schema: $(READY)  ## make workflow/schemas/config.schema.json from src/sonogrid/config.py
+schema: $(READY)  ## make workflow/schemas/config.schema.json from src/sonogrid/config/study.py
 	sonogrid schema > workflow/schemas/config.schema.json
 
 lock:  ## make envs/requirements.lock anew from the ranges in pyproject.toml

@@ -10,14 +10,14 @@ from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 from snakemake.persistence import FileBackupMixin
 
-from sonogrid.config import Explain
-from sonogrid.config_checks import load_study
+from sonogrid.config.study import Explain
+from sonogrid.config.load import load_study
 from sonogrid.grid import CELL_FOLDER, CORPUS_FOLDER, PRETRAINED_FOLDER, Grid, cell_folder
-from sonogrid.head import cancel_orphans, claim
-from sonogrid.jobs import requests
-from sonogrid.preflight import quick_check
+from sonogrid.cluster.head import cancel_orphans, claim
+from sonogrid.cluster.requests import requests
+from sonogrid.cluster.preflight import quick_check
 from sonogrid.problems import InputError
-from sonogrid.site import load_site
+from sonogrid.cluster.site import load_site
 
 if not Path("config.yaml").is_file():
     raise WorkflowError("There is no config.yaml here. Run in the folder of the repository, or add --directory FOLDER.")

@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 import sonogrid
 from sonogrid import stages
+from sonogrid.cluster.site import SITE_FILE
 from sonogrid.problems import InputError
-from sonogrid.site import SITE_FILE
 
 EPILOG = """\
 examples:

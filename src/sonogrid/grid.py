@@ -9,7 +9,7 @@ from itertools import chain, combinations, product
 from math import prod
 from pathlib import Path
 
-from sonogrid.config import Study
+from sonogrid.config.study import Study
 
 
 def derive_seed(study_seed: int, *identity: str | int) -> int:

@@ -15,7 +15,8 @@ from typing import Any
 PACKAGES = ("sonogrid", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "snakemake")
 FOLDER = Path(__file__).parent
 DECIDING_MODULES = (
-    *("augment", "augment_contract", "cells", "examples", "grid", "inference", "models", "pretraining", "training"),
+    *("training/augment", "config/augment_contract", "fits/cells", "training/examples", "grid", "training/predict"),
+    *("training/backbones", "fits/pretraining", "training/fit"),
 )
 """Modules whose code decides the numbers of a fit, given its inputs."""
 PICTURE_PACKAGES = (
@@ -59,8 +60,7 @@ def code_digest() -> str:
 @functools.cache
 def picture_code() -> str:
     """SHA-256 over all that decides what becomes of a source picture: code without comments, versions of packages."""
-    alone = [FOLDER / "pictures.py", FOLDER / "cohort" / "assemble.py"]
-    files = [*alone, *sorted(FOLDER.glob("images/*.py")), *sorted(FOLDER.glob("dicom/*.py"))]
+    files = [*sorted(FOLDER.glob("images/*.py")), *sorted(FOLDER.glob("dicom/*.py"))]
     versions = [f"{name} {version(name)}" for name in PICTURE_PACKAGES]
     return hashlib.sha256("\0".join([_digest(files), *versions]).encode()).hexdigest()
 

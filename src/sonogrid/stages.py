@@ -12,9 +12,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sonogrid.config import AuditRequest, Canvas, Splits, Study, Training, json_schema
-from sonogrid.config_checks import SHIPPED, load_study, parse_section
-from sonogrid.config_cohort import CohortConfig
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.load import SHIPPED, load_study, parse_section
+from sonogrid.config.study import AuditRequest, Canvas, Splits, Study, Training, json_schema
 from sonogrid.console import progress
 from sonogrid.files import read_yaml, sha256, whole_files, write_csv
 from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, checkpoint_file, checkpoints_of, derive_seed
@@ -46,8 +46,8 @@ def merged_study(paths: Sequence[Path]) -> Study:
 
 def plan(options: Namespace) -> None:
     """Print what a study will ask of a cluster and cost, or check that the cluster would take it."""
-    from sonogrid.plan import check_site, profile_jobs, show_plan
-    from sonogrid.site import load_site
+    from sonogrid.cluster.plan import check_site, profile_jobs, show_plan
+    from sonogrid.cluster.site import load_site
 
     study, site = merged_study(options.config), load_site(options.site)
     jobs = options.jobs or profile_jobs()
@@ -110,8 +110,8 @@ def audit(options: Namespace) -> None:
     """Look for what could make a result untrue, and certify what may be trained on."""
     from rich.console import Console
 
+    from sonogrid.audit.run import run_audit
     from sonogrid.audit.show import PLAIN_WIDTH
-    from sonogrid.audit.stage import run_audit
 
     console = None
     if options.request is not None:
@@ -132,15 +132,15 @@ def pretrain(options: Namespace) -> None:
     """Train one backbone on a corpus, from its last epoch if it was cut short."""
     import torch
 
-    from sonogrid.checkpoints import Checkpoint
     from sonogrid.cohort.manifest import labels_of
-    from sonogrid.examples import examples_of, joined
+    from sonogrid.fits.checkpoint import Checkpoint
+    from sonogrid.fits.pretraining import divide
+    from sonogrid.fits.record import accepted_findings, is_done, recipe_of, run_record, write_history, write_record
     from sonogrid.images.store import open_store
-    from sonogrid.models import best_device, build_model, device_name, save_weights, seeded
-    from sonogrid.pretraining import divide
     from sonogrid.provenance import whereabouts
-    from sonogrid.runs import accepted_findings, is_done, recipe_of, run_record, write_history, write_record
-    from sonogrid.training import fit
+    from sonogrid.training.backbones import best_device, build_model, device_name, save_weights, seeded
+    from sonogrid.training.examples import examples_of, joined
+    from sonogrid.training.fit import fit
 
     torch.set_num_threads(options.threads)
     folder = options.results / PRETRAINED_FOLDER.format(init=options.init, backbone=options.backbone)
@@ -191,8 +191,8 @@ def pretrain(options: Namespace) -> None:
 
 def rates(options: Namespace) -> None:
     """Measure how fast the backbones of a study train here."""
-    from sonogrid.cluster import seconds_in_job
-    from sonogrid.rates import as_table, measure, settings
+    from sonogrid.cluster.rates import as_table, measure, settings
+    from sonogrid.cluster.slurm import seconds_in_job
 
     before = seconds_in_job()
     study = parse_section(Study, options.study)
@@ -203,7 +203,7 @@ def rates(options: Namespace) -> None:
 
 def train(options: Namespace) -> None:
     """Train the cells of a job, then predict their inner and held-out patients."""
-    from sonogrid.cells import Job, train_cells
+    from sonogrid.fits.cells import Job, train_cells
 
     first = dict(map(_first_weights, options.first_weights))
     job = Job(
@@ -256,8 +256,8 @@ def _first_weights(text: str) -> tuple[tuple[str, str], tuple[str, str]]:
 def evaluate(options: Namespace) -> None:
     """Score every cell and write metrics.csv, effects.csv and the merged predictions.csv."""
     from sonogrid.cohort.manifest import load
-    from sonogrid.collect import collect
-    from sonogrid.evaluate import effects, measure
+    from sonogrid.evaluation.collect import collect
+    from sonogrid.evaluation.measurements import effects, measure
     from sonogrid.splits import load_splits
 
     study = parse_section(Study, options.study)
@@ -276,8 +276,8 @@ def evaluate(options: Namespace) -> None:
 
 def tables(options: Namespace) -> None:
     """Write the tables in four formats."""
-    from sonogrid.formats import write_table
-    from sonogrid.tables import ablation_table, pretraining_effect_table, read_measurements
+    from sonogrid.reporting.formats import write_table
+    from sonogrid.reporting.tables import ablation_table, pretraining_effect_table, read_measurements
 
     study = parse_section(Study, options.study)
     out = study.results
@@ -288,11 +288,11 @@ def tables(options: Namespace) -> None:
 
 def figures(options: Namespace) -> None:
     """Draw every figure but the Grad-CAM panels."""
-    from sonogrid import figures as draw
-    from sonogrid.metrics import pool_patients
-    from sonogrid.predictions import read_predictions
-    from sonogrid.report import chosen_epochs, gather_history, gather_runs
-    from sonogrid.tables import is_simulated, read_measurements
+    from sonogrid.evaluation.metrics import pool_patients
+    from sonogrid.evaluation.predictions import read_predictions
+    from sonogrid.reporting import figures as draw
+    from sonogrid.reporting.report import chosen_epochs, gather_history, gather_runs
+    from sonogrid.reporting.tables import is_simulated, read_measurements
 
     study = parse_section(Study, options.study)
     out = study.results
@@ -317,9 +317,9 @@ def figures(options: Namespace) -> None:
 
 def explain(options: Namespace) -> None:
     """Draw the Grad-CAM panel of one backbone and init, and list what it shows."""
-    from sonogrid.explain import panel_figure
-    from sonogrid.figures import save
-    from sonogrid.panels import make_panels
+    from sonogrid.reporting.figures import save
+    from sonogrid.reporting.gradcam import panel_figure
+    from sonogrid.reporting.panels import make_panels
 
     study = parse_section(Study, options.study)
     count = len(study.cohort.classes) * len(study.explain.quantiles) * len(study.grid.modalities)
@@ -332,7 +332,7 @@ def explain(options: Namespace) -> None:
 
 def report(options: Namespace) -> None:
     """Write the self-contained report."""
-    from sonogrid.report import gather_results, write_report
+    from sonogrid.reporting.report import gather_results, write_report
 
     study = parse_section(Study, options.study)
     write_report(study, gather_results(study), study.results / "report.html")

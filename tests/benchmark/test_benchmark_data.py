@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from sonogrid.evaluation.intervals import Interval, Resamples, bca_interval, draw_resamples, pair_tables
+from sonogrid.evaluation.metrics import auc_ovo
 from sonogrid.images.boxes import Box
+from sonogrid.images.decode import open_picture
 from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import Framing
 from sonogrid.images.store import INDEX_COLUMNS, Canonical, Store, canonical, open_store
-from sonogrid.metrics import auc_ovo
-from sonogrid.pictures import open_picture
-from sonogrid.stats import Interval, Resamples, bca_interval, draw_resamples, pair_tables
 
 SHORT = pytest.mark.benchmark(min_rounds=3, max_time=0.5, warmup=True, warmup_iterations=1)
 STORED, SIDE, READ = 600, 224, 64

@@ -7,10 +7,10 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sonogrid.config import Training
-from sonogrid.examples import Examples
-from sonogrid.models import build_model, logits_of, seeded
-from sonogrid.training import Fitting
+from sonogrid.config.study import Training
+from sonogrid.training.backbones import build_model, logits_of, seeded
+from sonogrid.training.examples import Examples
+from sonogrid.training.fit import Fitting
 
 BACKBONES = ("test_resnet", "test_vit", "resnet18", "vit_small_patch16_224")
 DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)

@@ -23,7 +23,7 @@ from sonogrid.images.colour import (
     velocities,
 )
 from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, Colours, inverted
-from sonogrid.pictures import Picture
+from sonogrid.images.decode import Picture
 
 Plane = NDArray[np.float32]
 Flip = Callable[[NDArray[Any]], NDArray[Any]]

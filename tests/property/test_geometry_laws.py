@@ -7,8 +7,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from sonogrid.images.axes import Ellipse, axes_mm, drawn
+from sonogrid.images.decode import Mask, Picture
 from sonogrid.images.geometry import MOST_ANISOTROPIC, letterbox, letterbox_mask, placement
-from sonogrid.pictures import Mask, Picture
 
 SIDES = st.integers(1, 70)
 SIZES = st.integers(1, 90)

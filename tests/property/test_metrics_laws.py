@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from sonogrid.metrics import (
+from sonogrid.evaluation.metrics import (
     AUCS,
     PLAIN,
     SMALLEST_P,

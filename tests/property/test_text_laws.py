@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonogrid.images.boxes import Box, blackened, is_inside, whole
+from sonogrid.images.decode import Picture
 from sonogrid.images.text import TextRemains, find_text, text_to_mask
-from sonogrid.pictures import Picture
 
 
 @st.composite

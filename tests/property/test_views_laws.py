@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sonogrid.config_cohort import Layout
+from sonogrid.config.cohort import Layout
 from sonogrid.images.boxes import Box, is_inside
 from sonogrid.images.colour_bar import find_bars
+from sonogrid.images.decode import Picture
 from sonogrid.images.views import view_of
-from sonogrid.pictures import Picture
 
 MODALITIES = st.sampled_from(["bmode", "cdfi", "elastography"])
 

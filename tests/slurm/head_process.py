@@ -18,7 +18,7 @@ import yaml
 from moments import EPOCHS
 from workspace import Run, Workspace, environ, merged_config
 
-from sonogrid.cluster import ask
+from sonogrid.cluster.slurm import ask
 
 LITERAL = ("snakemake", "--profile", "slurm")
 SOONER = ("--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "5")

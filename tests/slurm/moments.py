@@ -60,7 +60,7 @@ ACTS = {"hold": hold, "meet": meet, "grow": grow}
 
 
 def change(act: Callable[[], None], cell: int) -> None:
-    from sonogrid.training import Fitting
+    from sonogrid.training.fit import Fitting
 
     run_epoch, epochs = Fitting.run_epoch, 0
     moment = (cell - 1) * EPOCHS + 3

@@ -19,7 +19,7 @@ from head_process import (
     wait_until,
 )
 
-from sonogrid.cluster import ask
+from sonogrid.cluster.slurm import ask
 
 pytestmark = pytest.mark.usefixtures("shared_cluster")
 

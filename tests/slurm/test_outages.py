@@ -23,7 +23,7 @@ from head_process import (
     states,
 )
 
-from sonogrid.cluster import ask
+from sonogrid.cluster.slurm import ask
 
 START = Path(__file__).parent / "cluster" / "start.sh"
 

@@ -11,13 +11,13 @@ import yaml
 from head_process import Run, Workspace, set_up, small_study
 from workspace import BIN
 
-from sonogrid.cluster import ask
-from sonogrid.config_checks import load_study
-from sonogrid.findings import find_refusals
-from sonogrid.jobs import requests
-from sonogrid.preflight import Facts, quick_check
+from sonogrid.cluster.preflight import Facts, quick_check
+from sonogrid.cluster.requests import requests
+from sonogrid.cluster.site import SITE_FILE, Site
+from sonogrid.cluster.site_check import find_refusals
+from sonogrid.cluster.slurm import ask
+from sonogrid.config.load import load_study
 from sonogrid.problems import InputError
-from sonogrid.site import SITE_FILE, Site
 
 pytestmark = pytest.mark.usefixtures("shared_cluster")
 

@@ -24,7 +24,7 @@ def wait_for_ever() -> None:
 
 
 def change_epoch() -> None:
-    from sonogrid.training import Fitting
+    from sonogrid.training.fit import Fitting
 
     run_epoch = Fitting.run_epoch
 
@@ -38,7 +38,7 @@ def change_epoch() -> None:
 
 
 def change_saving() -> None:
-    from sonogrid import models
+    from sonogrid.training import backbones as models
 
     save_weights = models.save_weights
 
@@ -52,7 +52,7 @@ def change_saving() -> None:
 
 
 def change_failure() -> None:
-    from sonogrid import training
+    from sonogrid.training import fit as training
 
     def changed(*_: Any, **__: Any) -> None:
         raise FloatingPointError("the inner loss was never finite")
@@ -61,7 +61,7 @@ def change_failure() -> None:
 
 
 def change_second_failure() -> None:
-    from sonogrid import training
+    from sonogrid.training import fit as training
 
     fit, fits = training.fit, []
 

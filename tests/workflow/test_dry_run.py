@@ -9,8 +9,8 @@ import pytest
 import yaml
 from workspace import REPOSITORY, Workspace, merged_config
 
-from sonogrid.config import Study
-from sonogrid.config_checks import load_study
+from sonogrid.config.load import load_study
+from sonogrid.config.study import Study
 
 BACKBONES = ["test_resnet", "test_vit", "test_convnext"]
 PHANTOM = {"classes": ["benign", "malignant"], "reader": "phantom", "phantom": {"organ": "thyroid"}}

@@ -7,7 +7,7 @@ from typing import Any
 
 from workspace import Workspace
 
-from sonogrid.backbones import known_backbones
+from sonogrid.config.backbone_names import known_backbones
 
 
 def grid_of(backbones: int) -> dict[str, Any]:

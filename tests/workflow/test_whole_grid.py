@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from workspace import REPOSITORY, Workspace
 
 from sonogrid.cohort.manifest import MEASURED_COLUMNS
-from sonogrid.config import Study
+from sonogrid.config.study import Study
 from sonogrid.files import sha256
 from sonogrid.grid import Cell, Grid, cell_folder, derive_seed
 

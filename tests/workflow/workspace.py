@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 from snakemake.utils import update_config
 
-from sonogrid.config import Study
-from sonogrid.config_checks import load_study
+from sonogrid.config.load import load_study
+from sonogrid.config.study import Study
 
 REPOSITORY = Path(__file__).parents[2]
 SMALLEST = Path(__file__).with_name("smallest.yaml")

@@ -11,9 +11,9 @@ import pandas as pd
 
 from sonogrid.cohort.manifest import Cohort
 from sonogrid.images.boxes import Box, crop
+from sonogrid.images.decode import Picture
 from sonogrid.images.framing import SCAN
 from sonogrid.images.store import Store
-from sonogrid.pictures import Picture
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import sonogrid
 from sonogrid.audit.album import Album
 from sonogrid.audit.findings import Finding, as_table, is_accepted, stale, unaccepted
-from sonogrid.audit.pictures import write_pictures
+from sonogrid.audit.illustrations import write_pictures
 from sonogrid.files import sha256, write_csv, write_json
 
 CERTIFICATE = "certificate.json"

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sonogrid.console import Advance, silent
-from sonogrid.pictures import Picture, in_order
+from sonogrid.images.decode import Picture, in_order
 
 Hashes = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float32]

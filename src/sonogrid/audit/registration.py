@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sonogrid.audit.fingerprints import Window
-from sonogrid.pictures import Picture
+from sonogrid.images.decode import Picture
 
 Grey = npt.NDArray[Any]
 """Float32, H x W."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sonogrid.audit.findings import KINDS, Finding, is_accepted, stale, unaccepted
-from sonogrid.audit.pictures import illustrated
+from sonogrid.audit.illustrations import illustrated
 from sonogrid.cohort.manifest import some
 
 SHOWN_OF_A_KIND = 5

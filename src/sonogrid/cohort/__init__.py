@@ -9,7 +9,7 @@ from typing import cast
 
 from sonogrid.cohort import folders, table
 from sonogrid.cohort.manifest import Cohort, check
-from sonogrid.config_cohort import CohortConfig, PhantomSource
+from sonogrid.config.cohort import CohortConfig, PhantomSource
 from sonogrid.console import Advance, silent
 
 Read = Callable[[CohortConfig, int, Path, int, Advance], Cohort]
@@ -26,7 +26,7 @@ class Reader:
 
 def _read_phantom(config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Cohort:
     # Imported here: only simulated studies pay for the simulator's start-up.
-    from sonogrid.cohort.phantom import make_phantom
+    from sonogrid.cohort.phantom.simulate import make_phantom
 
     return Cohort(*make_phantom(config, seed, folder, workers, advance))
 

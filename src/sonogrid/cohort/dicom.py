@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from sonogrid.cohort.assemble import Refused, Source, assemble
 from sonogrid.cohort.folders import DOCUMENTS, compile_pattern, walk
 from sonogrid.cohort.manifest import Cohort, gaps, normal, some, writable
 from sonogrid.cohort.table import read_rows, require_columns
-from sonogrid.config_cohort import CohortConfig, DicomSource, PatientTable
+from sonogrid.config.cohort import CohortConfig, DicomSource, PatientTable
 from sonogrid.console import Advance
 from sonogrid.dicom.facts import Facts, read_facts
 from sonogrid.dicom.header import element
-from sonogrid.pictures import in_order
+from sonogrid.images.decode import in_order
+from sonogrid.images.examine import Refused, Source, assemble
 from sonogrid.problems import InputError, Problem, Problems
 
 KEY = "dicom"

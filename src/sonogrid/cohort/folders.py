@@ -14,11 +14,11 @@ from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from sonogrid.cohort.assemble import Source, assemble
 from sonogrid.cohort.manifest import Cohort, normal, some, writable
-from sonogrid.config_cohort import CohortConfig, FoldersSource
+from sonogrid.config.cohort import CohortConfig, FoldersSource
 from sonogrid.console import Advance
-from sonogrid.pictures import SUFFIXES
+from sonogrid.images.decode import SUFFIXES
+from sonogrid.images.examine import Source, assemble
 from sonogrid.problems import Problem, Problems
 
 KEY = "folders"

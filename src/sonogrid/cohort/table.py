@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import cast
 
-from sonogrid.cohort.assemble import Source, assemble
 from sonogrid.cohort.manifest import MEASURED_COLUMNS, PATIENT_COLUMNS, Cohort, gaps, normal, some, writable
-from sonogrid.config_cohort import CohortConfig, TableColumns, TableSource
+from sonogrid.config.cohort import CohortConfig, TableColumns, TableSource
 from sonogrid.console import Advance
+from sonogrid.images.examine import Source, assemble
 from sonogrid.problems import InputError, Problem, Problems
 
 KEY = "table"

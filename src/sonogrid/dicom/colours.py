@@ -19,7 +19,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from sonogrid.dicom.form import PixelForm
 from sonogrid.dicom.header import COPY_AGAIN, DAMAGE, EXPORT_AGAIN, Header, refusal, value
-from sonogrid.pictures import Picture
+from sonogrid.images.decode import Picture
 
 Levels = npt.NDArray[np.uint8]
 _COLOURS = ("Red", "Green", "Blue")

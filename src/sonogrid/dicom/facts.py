@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sonogrid.config_base import Modality
+from sonogrid.config.base import Modality
 from sonogrid.dicom.form import PixelForm, read_form
 from sonogrid.dicom.header import DAMAGE, Header, integer, read_header, text, value
 from sonogrid.dicom.regions import COLOUR_FLOW, MM_RANGE, TISSUE, Region, agreed_spacing, hull, read_regions, views

@@ -27,7 +27,7 @@ from sonogrid.dicom.header import (
 )
 from sonogrid.dicom.limits import MAX_FRAME_BYTES, MAX_FRAMES
 from sonogrid.dicom.worker import decode_apart
-from sonogrid.pictures import Picture
+from sonogrid.images.decode import Picture
 
 
 def read_frame(path: Path, frame: int = 0) -> Picture:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sonogrid.pictures import Picture
+from sonogrid.images.decode import Picture
 
 
 class Box(NamedTuple):

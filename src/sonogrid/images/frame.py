@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sonogrid.images.boxes import Box, whole
-from sonogrid.pictures import Picture
+from sonogrid.images.decode import Picture
 
 DARK = 16
 """Grey levels up to this count as black unless they are textured: frames saved as JPEG are not exactly 0."""

@@ -2,7 +2,7 @@
 
 The text detector and the recogniser of RapidOCR (PP-OCRv6, small) run through ONNX Runtime; their models lie in
 the wheel of rapidocr and nothing is downloaded. What is recognised is counted and forgotten: it is in no result,
-message or log. How well all this works is measured by tests/measure_text.py.
+message or log. How well all this works is measured by tests/tools/measure_text.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sonogrid.images.boxes import Box, blackened, crop
-from sonogrid.pictures import Picture
+from sonogrid.images.decode import Picture
 
 DARKENED, PLAIN, COLOUR = (2.0, 1600), (1.0, 800), (1.0, 800)
 """How far each view of a picture is enlarged for the detector, and its longer side in pixels at most.

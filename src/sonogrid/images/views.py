@@ -13,11 +13,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonogrid.config_base import Modality
-from sonogrid.config_cohort import Layout
+from sonogrid.config.base import Modality
+from sonogrid.config.cohort import Layout
 from sonogrid.images.boxes import Box, crop, moved
+from sonogrid.images.decode import Picture
 from sonogrid.images.frame import DARK
-from sonogrid.pictures import Picture
 
 Direction = Literal["side_by_side", "stacked"]
 

@@ -13,8 +13,8 @@ from scipy.ndimage import gaussian_filter
 
 from sonogrid.audit import Album, Corpus, album
 from sonogrid.cohort.manifest import Cohort
+from sonogrid.images.decode import Picture
 from sonogrid.images.store import Store
-from sonogrid.pictures import Picture
 
 SIZE = 96
 

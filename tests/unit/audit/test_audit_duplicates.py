@@ -13,7 +13,7 @@ from sonogrid.audit.duplicates import LARGEST_DISTANCE, exact_duplicates, near_d
 from sonogrid.audit.findings import Finding
 from sonogrid.audit.fingerprints import WINDOWS, close_pairs, fingerprint
 from sonogrid.audit.registration import similarity
-from sonogrid.pictures import Picture
+from sonogrid.images.decode import Picture
 
 BUSI = Path(__file__).parents[4] / "shared" / "data" / "busi"
 WHOLE = WINDOWS[0]

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.console import Console
 from unit.audit.audit_study import SIZE, Shot, album_of, cohort_of, scene, splits_of
 
-import sonogrid.audit.pictures as pictures
+import sonogrid.audit.illustrations as pictures
 from sonogrid.audit import audit
 from sonogrid.audit.certificate import certificate, write_audit
 from sonogrid.audit.findings import KINDS, Finding, as_table, ordered, stale, unaccepted

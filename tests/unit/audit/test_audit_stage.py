@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from sonogrid.audit.stage import run_audit
+from sonogrid.audit.run import run_audit
 from sonogrid.cohort import read_cohort
 from sonogrid.cohort.manifest import load, save
-from sonogrid.config import AuditRequest, Canvas
-from sonogrid.config_cohort import CohortConfig
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.study import AuditRequest, Canvas
 from sonogrid.console import silent
 from sonogrid.images.store import build
 

@@ -11,9 +11,9 @@ from pydicom.uid import RLELossless
 
 from sonogrid.cohort.dicom import chosen_frames, count, read
 from sonogrid.cohort.manifest import Cohort
-from sonogrid.config_cohort import CohortConfig, DicomSource
+from sonogrid.config.cohort import CohortConfig, DicomSource
 from sonogrid.console import silent
-from sonogrid.pictures import open_picture
+from sonogrid.images.decode import open_picture
 from sonogrid.problems import InputError
 
 HEIGHT, WIDTH = 60, 80

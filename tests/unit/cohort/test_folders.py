@@ -10,8 +10,8 @@ from PIL import Image
 from sonogrid.cohort import READERS, read_cohort
 from sonogrid.cohort.folders import compile_pattern
 from sonogrid.cohort.manifest import Cohort
-from sonogrid.config_cohort import CohortConfig, FoldersSource
-from sonogrid.pictures import open_mask
+from sonogrid.config.cohort import CohortConfig, FoldersSource
+from sonogrid.images.decode import open_mask
 from sonogrid.problems import InputError
 
 BUSI = Path(__file__).parents[4] / "shared" / "data" / "busi"

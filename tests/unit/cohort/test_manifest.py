@@ -8,7 +8,7 @@ import pytest
 
 from sonogrid.cohort import READERS, Reader, read_cohort
 from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check, load, save
-from sonogrid.config_cohort import CohortConfig, PhantomSource
+from sonogrid.config.cohort import CohortConfig, PhantomSource
 from sonogrid.problems import InputError, Problem
 
 CLASSES, MODALITIES = ("benign", "malignant"), ("bmode", "cdfi")

@@ -9,7 +9,7 @@ from PIL import Image
 from sonogrid.cohort import READERS, read_cohort
 from sonogrid.cohort.manifest import MEASURED_COLUMNS, Cohort
 from sonogrid.cohort.table import fill, read_rows
-from sonogrid.config_cohort import CohortConfig, TableSource
+from sonogrid.config.cohort import CohortConfig, TableSource
 from sonogrid.problems import InputError
 
 BUSBRA = Path(__file__).parents[4] / "shared" / "data" / "busbra"

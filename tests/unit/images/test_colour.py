@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sonogrid.cohort.scanner import OVERLAY, SCANNERS, Scanner, overlay_flow, overlay_stiffness
+from sonogrid.cohort.phantom.scanner import OVERLAY, SCANNERS, Scanner, overlay_flow, overlay_stiffness
 from sonogrid.images.colour import (
     decode_flow,
     decode_stiffness,
@@ -18,7 +18,7 @@ from sonogrid.images.colour import (
     velocities,
 )
 from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, colours
-from sonogrid.pictures import Picture
+from sonogrid.images.decode import Picture
 
 HUE = STIFFNESS_MAPS["hue"]
 SHAPE = (160, 200)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sonogrid.cohort.scanner import SCANNERS
+from sonogrid.cohort.phantom.scanner import SCANNERS
 from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, Colours, colours, inverted
 
 

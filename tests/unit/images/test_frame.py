@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sonogrid.images.boxes import Box, crop, whole
+from sonogrid.images.decode import Picture, open_picture
 from sonogrid.images.frame import scan_area
-from sonogrid.pictures import Picture, open_picture
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 SCAN = Box(100, 60, 700, 560)

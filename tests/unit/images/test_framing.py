@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sonogrid.config_cohort import CohortConfig
+from sonogrid.config.cohort import CohortConfig
 from sonogrid.images.boxes import Box
+from sonogrid.images.decode import Picture
 from sonogrid.images.framing import Framing, bars_to_keep, blackened_outside
-from sonogrid.pictures import Picture
 
 SCAN = Box(60, 10, 190, 110)
 FOUND, GIVEN = Box(10, 20, 22, 100), Box(8, 18, 40, 102)

@@ -14,8 +14,8 @@ from burned_in import Ink, as_jpeg, phantom, write
 
 from sonogrid.images import text
 from sonogrid.images.boxes import Box, blackened
+from sonogrid.images.decode import Mask, Picture
 from sonogrid.images.text import TextRemains, find_text, text_to_mask
-from sonogrid.pictures import Mask, Picture
 
 DICOM = Path(__file__).parents[4] / "shared" / "data" / "dicom" / "US1_UNCI.dcm"
 NAME = "NOVAK, ANNA"

@@ -1,0 +1,382 @@
+"""`sonogrid plan`: what a grid will ask of a cluster, what it will cost, and whether the cluster would take it."""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sonogrid.cluster.preflight import LAST_ATTEMPT
+from sonogrid.cluster.rates import RATES_FILE
+from sonogrid.cluster.site import SITE_FILE, Site
+from sonogrid.cluster.site_check import NODE_SECONDS, Finding, check_cluster
+from sonogrid.cluster.slurm import partition_of, with_environment
+from sonogrid.cluster.workload import Fit, Job, Workload, workload
+from sonogrid.config.study import Study
+from sonogrid.grid import CORPUS_FOLDER, Grid
+from sonogrid.problems import InputError, Problem
+
+PROFILE = Path("slurm/profile.yaml")
+DEFAULT_CONFIG = Path("config.yaml")
+DEFAULT_JOBS = 64
+WIDTH = 100
+GPUS = (1, 4, 16)
+START_SHARE = 0.1
+"""A job that spends a larger share of its time on starting is worth packing."""
+LONG_ENOUGH = 600
+"""Seconds of a job after which its start does not matter."""
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A remark below the tables, and the command that it speaks of."""
+
+    text: str
+    command: str = ""
+
+
+def profile_jobs(profile: Path = PROFILE) -> int:
+    """How many jobs the profile has in the queue at a time; its default where it cannot be read."""
+    try:
+        jobs = yaml.safe_load(profile.read_text(encoding="utf-8"))["jobs"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+        return DEFAULT_JOBS
+    return jobs if isinstance(jobs, int) and jobs > 0 else DEFAULT_JOBS
+
+
+def snakemake_command(target: Path, configs: Sequence[Path]) -> str:
+    """The command that makes a file of a study on the cluster."""
+    others = [str(path) for path in configs if path != DEFAULT_CONFIG]
+    return " ".join(["snakemake --profile slurm", str(target), *(["--configfile", *others] if others else [])])
+
+
+def clock(seconds: float) -> str:
+    """A time for people: `45 s`, `12 min`, `3 h 20 min`, `4 d 3 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def as_hours(seconds: float | None) -> str:
+    """Seconds as hours, with the digits that matter."""
+    if seconds is None:
+        return UNKNOWN
+    hours = seconds / 3600
+    return f"{hours:.3f}" if hours < 0.1 else f"{hours:.2f}" if hours < 10 else f"{hours:,.0f}"
+
+
+def each(seconds: float | None, count: int) -> str:
+    """The mean of a sum of seconds over runs."""
+    return UNKNOWN if seconds is None else clock(seconds / count)
+
+
+# ---- rows
+
+
+def job_rows(work: Workload, site: Site) -> list[list[str]]:
+    """One row a stage: jobs, and what the first attempt of each asks."""
+    site = with_environment(site)
+    rows = []
+    for stage, request in work.requests.items():
+        gpu = site.gpu_flag if request.gpus else "-"
+        place = partition_of(site, request) or "the default"
+        jobs = f"{work.jobs_by_stage[stage]:,}"
+        rows.append([stage, jobs, gpu, str(request.cpus), f"{request.mem_mb:,}", f"{request.minutes:,}", place])
+    return rows
+
+
+def fit_seconds(work: Workload, expected: bool, left: bool = False) -> dict[tuple[str, str], list[float | None]]:
+    """Seconds of every fit with its share of the job's start, by stage and backbone; `left`: only what is not done."""
+    found: dict[tuple[str, str], list[float | None]] = defaultdict(list)
+    for job in work.gpu_jobs:
+        for fit in job.fits:
+            seconds = fit.expected if expected else fit.most
+            if not (left and fit.done):
+                started = (work.start or 0.0) / len(job.fits)
+                found[fit.stage, fit.backbone].append(None if seconds is None else seconds + started)
+    return found
+
+
+def total(seconds: Sequence[float | None]) -> float | None:
+    """The sum; None if a part of it is not known."""
+    known = [value for value in seconds if value is not None]
+    return sum(known) if len(known) == len(seconds) else None
+
+
+def cost_rows(work: Workload) -> list[list[str]]:
+    """One row a stage and backbone, and their sum."""
+    fits: dict[tuple[str, str], list[Fit]] = defaultdict(list)
+    for job in work.gpu_jobs:
+        for fit in job.fits:
+            fits[fit.stage, fit.backbone].append(fit)
+    most, expected = fit_seconds(work, expected=False), fit_seconds(work, expected=True)
+    rows = [
+        [
+            *key,
+            f"{len(own):,}",
+            f"{sum(fit.done for fit in own):,}",
+            each(total(most[key]), len(own)),
+            as_hours(total(most[key])),
+            as_hours(total(expected[key])) if _known(expected[key]) else "-",
+            _joined(fit.speed.source if fit.speed else "no rate" for fit in own),
+            _joined(fit.speed.device for fit in own if fit.speed),
+        ]
+        for key, own in fits.items()
+    ]
+    every = [fit for own in fits.values() for fit in own]
+    sums = [[value for part in by_key.values() for value in part] for by_key in (most, expected)]
+    hours = [as_hours(total(sums[0])), as_hours(total(sums[1])) if _known(sums[1]) else "-"]
+    return [*rows, ["all", "", f"{len(every):,}", f"{sum(fit.done for fit in every):,}", "", *hours, "", ""]]
+
+
+def _known(seconds: Sequence[float | None]) -> bool:
+    return None not in seconds
+
+
+def _joined(words: Iterator[str]) -> str:
+    return ", ".join(dict.fromkeys(words))
+
+
+def queue_rows(work: Workload, jobs_at_once: int) -> list[list[str]]:
+    """One row a number of GPUs: wall-clock time until everything that is left is done."""
+    rows = []
+    most = min(jobs_at_once, len(work.gpu_jobs))
+    for gpus in sorted({min(count, most) for count in (*GPUS, most)}):
+        times = [_wall(work, gpus, expected) for expected in (False, True)]
+        rows.append([str(gpus), *(UNKNOWN if time is None else clock(time) for time in times)])
+        if not _has_expected(work):
+            rows[-1][2] = "-"
+    return rows
+
+
+def _has_expected(work: Workload) -> bool:
+    return all(fit.expected is not None for job in work.gpu_jobs for fit in job.fits)
+
+
+def _wall(work: Workload, gpus: int, expected: bool) -> float | None:
+    """Seconds until everything left is done on so many GPUs; None if a part is not known."""
+    left: list[tuple[float, Job]] = []
+    for job in work.gpu_jobs:
+        rest = Job(tuple(fit for fit in job.fits if not fit.done), job.makes, job.needs)
+        seconds = rest.seconds(work.start or 0.0, expected) if rest.fits else 0.0
+        if seconds is None:
+            return None
+        left.append((seconds, job))
+    return wall_seconds(left, gpus)
+
+
+def wall_seconds(jobs: Sequence[tuple[float, Job]], gpus: int) -> float:
+    """Seconds until `gpus` GPUs have done all jobs, in their order, each begun when what it needs is made."""
+    waiting = {job.makes: len(job.needs) for _, job in jobs}
+    seconds = {job.makes: length for length, job in jobs}
+    unlocks: dict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
+    for _, job in jobs:
+        for needed in job.needs:
+            unlocks[needed].append(job.makes)
+    ready = deque(name for name, count in waiting.items() if count == 0)
+    running: list[tuple[float, tuple[str, ...]]] = []
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < gpus:
+            name = ready.popleft()
+            heapq.heappush(running, (now + seconds[name], name))
+        now, ended = heapq.heappop(running)
+        for name in unlocks[ended]:
+            waiting[name] -= 1
+            if waiting[name] == 0:
+                ready.append(name)
+    return now
+
+
+# ---- notes
+
+
+def notes(work: Workload, configs: Sequence[Path]) -> Iterator[Note]:
+    """What a reader must know of the numbers, and what would make them known or better."""
+    yield from _missing_images(work, configs)
+    yield from _missing_rates(work, configs)
+    yield from _meaning(work)
+    yield from _short_jobs(work)
+    yield from _long_jobs(work)
+
+
+def _missing_images(work: Workload, configs: Sequence[Path]) -> Iterator[Note]:
+    for name, images in work.images.items():
+        folder = work.study.results / ("cohort" if name == "cohort" else CORPUS_FOLDER.format(init=name))
+        whose = "the cohort" if name == "cohort" else f"the corpus of init {name}"
+        if images is None:
+            command = snakemake_command(folder / "manifest.csv", configs)
+            yield Note(f"The number of images of {whose} is not known yet. This reads the pictures:", command)
+        else:
+            numbers = f"{images.images:,} images of {images.patients:,} patients"
+            yield Note(f"Images of {whose}: {numbers}, from {images.source}.")
+
+
+def _missing_rates(work: Workload, configs: Sequence[Path]) -> Iterator[Note]:
+    fits = [fit for job in work.gpu_jobs for fit in job.fits]
+    missing = dict.fromkeys(fit.backbone for fit in fits if fit.speed is None)
+    if missing:
+        command = snakemake_command(work.study.results / RATES_FILE, configs)
+        what = "at the input size and batch size of this study. This measures all, as one job:"
+        yield Note(f"No rate is known of {', '.join(missing)} {what}", command)
+    elif work.start is None:
+        command = snakemake_command(work.study.results / RATES_FILE, configs)
+        yield Note("How long a job takes to start was not measured and is not counted. This measures it:", command)
+    if any(fit.speed.device == "cpu" for fit in fits if fit.speed):
+        yield Note("A rate was measured on a CPU: its hours are those of a CPU, and say nothing of a GPU.")
+
+
+def _meaning(work: Workload) -> Iterator[Note]:
+    recipe = work.study.training
+    text = f"At most: a cell takes all of its {recipe.epochs} epochs; it ends after {recipe.patience} without progress."
+    epochs = {
+        fit.backbone: fit.speed.epochs
+        for job in work.gpu_jobs
+        for fit in job.fits
+        if fit.stage == "train" and fit.speed and fit.speed.epochs
+    }
+    if epochs:
+        means = ", ".join(f"{backbone} {mean:.1f}" for backbone, mean in epochs.items())
+        text += f" Expected: as many as in finished cells, on average {means}."
+    yield Note(text)
+    fits = [fit for job in work.gpu_jobs for fit in job.fits]
+    left = total([value for part in fit_seconds(work, expected=False, left=True).values() for value in part])
+    done = sum(fit.done for fit in fits)
+    if done:
+        yield Note(f"Left: {len(fits) - done:,} of {len(fits):,} runs, {as_hours(left)} hours at most.")
+    if work.study.cells_per_gpu > work.cells_in_a_job:
+        yield Note(
+            f"cells_per_gpu: {work.study.cells_per_gpu} has no effect above the {work.cells_in_a_job} in a job; "
+            "raise cells_per_job."
+        )
+    elif work.study.cells_per_gpu > 1:
+        yield Note("Cells that share a GPU are counted as if each had it alone, unless finished cells show the gain.")
+    yield Note("Not counted: waiting in the queue, stages without a GPU, reading pictures, checkpoints (5% at most).")
+
+
+def _short_jobs(work: Workload) -> Iterator[Note]:
+    """Whether packing more cells into a job is worth it, and the sizes that a job can have."""
+    cells = [fit.expected or fit.most for job in work.gpu_jobs for fit in job.fits if fit.stage == "train"]
+    known = [seconds for seconds in cells if seconds is not None]
+    if not known or not work.start:
+        return
+    cell = sum(known) / len(known)
+    share = work.start / (work.start + work.cells_in_a_job * cell)
+    if share <= START_SHARE or work.sizes[-1] == work.cells_in_a_job:
+        return
+    long = [size for size in work.sizes if work.start + size * cell >= LONG_ENOUGH]
+    best = long[0] if long else work.sizes[-1]
+    sizes = ", ".join(map(str, work.sizes)) if len(work.sizes) <= 12 else f"{len(work.sizes)}, up to {work.sizes[-1]}"
+    now, then = (work.start + cells * cell for cells in (work.cells_in_a_job, best))
+    yield Note(
+        f"A train job takes {clock(now)}, {work.start / now:.0%} of it to start. With cells_per_job: {best} it takes "
+        f"{clock(then)}, {work.start / then:.0%} of it to start. Numbers of cells that fit this grid: {sizes}."
+    )
+
+
+def _long_jobs(work: Workload) -> Iterator[Note]:
+    """Stages whose jobs may need more time than the first attempt asks for."""
+    for stage, request in work.requests.items():
+        times = [job.seconds(work.start or 0.0, expected=False) for job in work.gpu_jobs if job.fits[0].stage == stage]
+        longest = max((time for time in times if time is not None), default=0.0)
+        if longest > request.minutes * 60:
+            given = sum(range(1, LAST_ATTEMPT + 1)) * request.minutes * 60
+            enough = (
+                "a later attempt goes on from there" if longest <= given else "three attempts are too short as well"
+            )
+            yield Note(
+                f"A {stage} job may take {clock(longest)}, more than the {request.minutes:,} minutes that its first "
+                f"attempt asks for; {enough}. To ask for more: runtime: {int(longest / 60 * 1.2)} * attempt, below "
+                f"set-resources, {stage} in {PROFILE}."
+            )
+
+
+# ---- showing
+
+
+def output() -> Console:
+    """A console for tables: at most WIDTH columns, and without colours or frames where nobody watches."""
+    console = Console(highlight=False)
+    console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
+    return console
+
+
+def show_table(console: Console, title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a title and a table; `columns`: heading -> `left` or `right`."""
+    frame = box.SIMPLE_HEAD if console.is_terminal else None
+    table = Table(box=frame, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, side in columns.items():
+        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(Text(title, style="bold"))
+    console.print(table)
+    console.print()
+
+
+JOB_COLUMNS = {
+    **{"stage": "left", "jobs": "right", "GPU": "left", "CPUs": "right", "MB": "right", "minutes": "right"},
+    "partition": "left",
+}
+COST_COLUMNS = {
+    **{"stage": "left", "backbone": "left", "runs": "right", "done": "right", "each": "right"},
+    **{"at most": "right", "expected": "right", "rate from": "left", "device": "left"},
+}
+QUEUE_COLUMNS = {"GPUs": "right", "at most": "right", "expected": "right"}
+
+
+def show_plan(
+    study: Study, site: Site, jobs_at_once: int, configs: Sequence[Path], console: Console | None = None
+) -> None:
+    """Print what a study will ask and cost. Raises InputError for a damaged rates.csv."""
+    console, work = console or output(), workload(study)
+    grid = Grid.of(study).describe()
+    console.print(f"Study {study.study}: {grid}; {work.cells_in_a_job} in a job", markup=False)
+    console.print()
+    asks = f"Jobs, and what the first attempt asks; attempt {LAST_ATTEMPT} asks for {LAST_ATTEMPT} x MB and minutes"
+    show_table(console, asks, JOB_COLUMNS, job_rows(work, site))
+    show_table(console, "Cost in GPU-hours", COST_COLUMNS, cost_rows(work))
+    rest = f"Time until all is done, by GPUs at a time; at most {jobs_at_once} jobs are in the queue at a time"
+    show_table(console, rest, QUEUE_COLUMNS, queue_rows(work, jobs_at_once))
+    for note in notes(work, configs):
+        console.print(f"- {note.text}", markup=False)
+        if note.command:
+            console.print(f"    {note.command}", markup=False, soft_wrap=True)
+
+
+def show_check(findings: Sequence[Finding], console: Console | None = None) -> None:
+    """Print the findings of `plan --check`. Raises InputError if one is wrong."""
+    console = console or output()
+    rows = [[one.check, one.state, f"{one.found}{'. ' if one.remedy else ''}{one.remedy}"] for one in findings]
+    columns = {"check": "left", "state": "left", "found, and what to do": "left"}
+    show_table(console, "What the cluster says", columns, rows)
+    wrong = [one for one in findings if one.state == "wrong"]
+    if wrong:
+        names = ", ".join(dict.fromkeys(one.check for one in wrong))
+        what = f"{len(wrong)} of {len(findings)} findings are wrong: {names}"
+        raise InputError([Problem("sonogrid plan --check", what, "Do what the table says, then check again")])
+
+
+def check_site(study: Study, site: Site, jobs_at_once: int, file: Path = SITE_FILE) -> None:
+    """Ask the cluster everything before a grid starts, and print it. Raises InputError if anything is wrong."""
+    from sonogrid.cluster.requests import requests
+
+    print(f"Asking SLURM, and nodes: waits at most {NODE_SECONDS} s for a free one.", file=sys.stderr)
+    folders = [study.results, *([site.scratch] if site.scratch else [])]
+    show_check(list(check_cluster(site, requests(study), folders, jobs_at_once, file)))

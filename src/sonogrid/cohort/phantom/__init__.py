@@ -1,0 +1,1 @@
+"""A simulated cohort of patients and pictures."""

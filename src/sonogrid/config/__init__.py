@@ -1,0 +1,1 @@
+"""The study as typed objects, one module per section of config.yaml."""

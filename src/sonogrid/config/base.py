@@ -1,0 +1,59 @@
+"""What every section of config.yaml is made of: closed sections, and the types of names, paths and modalities."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sonogrid.config.backbone_names import check_backbone
+
+AnyValue = TypeVar("AnyValue")
+
+
+def unique(values: tuple[AnyValue, ...]) -> tuple[AnyValue, ...]:
+    doubles = [str(value) for value, count in Counter(values).items() if count > 1]
+    if doubles:
+        raise ValueError(f"named more than once: {', '.join(doubles)}")
+    return values
+
+
+def one_to_one(mapping: dict[AnyValue, str]) -> dict[AnyValue, str]:
+    unique(tuple(mapping.values()))
+    return mapping
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+        raise ValueError("must be letters, digits, '_', '.', '-' and start with a letter or digit")
+    return value
+
+
+def plain_path(value: Path) -> Path:
+    if any(character in "{}" or not character.isprintable() for character in str(value)):
+        raise ValueError("must have no braces and no control characters")
+    if str(value).startswith(("-", "~")):
+        raise ValueError("must not begin with '-' or '~'")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""A word that becomes part of a path or a column: letters, digits, '_', '.', '-'."""
+Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(unique)]
+Classes = Annotated[tuple[Name, ...], Field(min_length=2), AfterValidator(unique)]
+Backbone = Annotated[str, AfterValidator(check_backbone)]
+Modality = Literal["bmode", "cdfi", "elastography"]
+Modalities = Annotated[tuple[Modality, ...], Field(min_length=1), AfterValidator(unique)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class Section(BaseModel):
+    """A closed section: a key that is not described here is a mistake, not an extension."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)

@@ -1,0 +1,1 @@
+"""The life of one fit: recipe, checkpoint, record, whole files."""

@@ -1,0 +1,352 @@
+"""From the pictures that a reader finds to a cohort: decoded, framed, measured, and joined without contradiction."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, look_alikes, some, typed
+from sonogrid.cohort.pseudonyms import pseudonym, read_key, write_lookup
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.console import Advance
+from sonogrid.files import digest, read_once, sha256, whole_file
+from sonogrid.images.axes import axes_mm, patient_axes
+from sonogrid.images.boxes import Box
+from sonogrid.images.decode import Mask, Picture, in_order, open_mask, open_picture
+from sonogrid.images.framing import (
+    Framing,
+    bars_to_keep,
+    blackened_outside,
+    frame_picture,
+    framing_columns,
+    layout_of,
+)
+from sonogrid.images.seen import Look, Seen
+from sonogrid.problems import InputError, Problem, Problems
+from sonogrid.provenance import picture_code
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture as a reader finds it; `origin` tells a person where (a file, or a row of a table)."""
+
+    origin: str
+    image_id: str
+    patient_id: str
+    label: str
+    modality: str
+    path: Path
+    masks: tuple[Path, ...] = ()
+    hospital: str = "unknown"
+    device: str = ""
+    clinical: dict[str, str] = field(default_factory=dict)
+    frame: int | None = None
+    """frame of a DICOM file, from 0; None for other pictures"""
+    scan: Box | None = None
+    """the scan area, where the source tells it"""
+    mm_per_pixel: tuple[float, float] | None = None
+    """along x and y, where the source tells it"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of one source: a look, or why there is none; `refused` where the others can go on without it."""
+
+    key: str = ""
+    look: Look | None = None
+    problems: tuple[Problem, ...] = ()
+    refused: bool = False
+
+
+Refused = tuple[Path, Problem]
+"""A file that is left out, and why."""
+
+
+def assemble(
+    config: CohortConfig,
+    sources: Sequence[Source],
+    problems: Problems,
+    folder: Path,
+    workers: int,
+    advance: Advance,
+    refused: Sequence[Refused] = (),
+) -> Cohort:
+    """Look at every picture and mask and make the cohort of a reader; files that it makes go below `folder`.
+
+    Left out, and listed with `refused`, are DICOM files that cannot be read and pictures whose text cannot be removed.
+    Raises InputError with what is in `problems`, other pictures and masks that cannot be used, and contradictions
+    about a patient. With a pseudonym_key no id or path of the source is in the cohort, its pictures and masks are
+    copies, and what is found here is told by pseudonyms.
+    """
+    key = None if config.pseudonym_key is None else read_key(config.pseudonym_key)
+    named = sources
+    if key is not None and config.pseudonym_key is not None:
+        # First of all, as messages name pseudonyms.
+        write_lookup(config.pseudonym_key, _names(sources, [file for file, _ in refused], key))
+        # Pseudonyms never look alike, so this is the last time it can be seen.
+        patient_ids = {source.patient_id for source in sources}
+        problems.found.extend(look_alikes(patient_ids, lambda patient: pseudonym(key, "patient", patient)))
+        named = [_renamed(source, key) for source in sources]
+    problems.found.extend(_contradictions(named, config.reader))
+    problems.found.extend(_double_ids(named))
+    left_out = [_hidden(problem, [file], key) for file, problem in refused]
+    rows: list[dict[str, Any]] = []
+    kept: list[Source] = []
+    with _seen(folder / "seen.csv") as seen:
+        look = functools.partial(_look_at, config=config, folder=folder, earlier=seen.earlier, copied=key is not None)
+        for source, found in zip(named, in_order(look, named, workers), strict=True):
+            told = [_hidden(problem, [source.path, *source.masks], key) for problem in found.problems]
+            (left_out if found.refused else problems.found).extend(told)
+            if found.look is not None:
+                seen.keep(found.key, found.look)
+                rows.append(_image_row(source, found.look, folder, key is not None))
+                kept.append(source)
+            advance()
+    problems.raise_if_any()
+    if not rows:
+        problems.found.extend(left_out)
+        problems.add(f"config key {config.reader}", "leads to no picture", "Correct its paths")
+        problems.raise_if_any()
+    images = pd.DataFrame(rows).sort_values("image_id", ignore_index=True)
+    patients = pd.DataFrame(list({source.patient_id: _patient_row(source) for source in kept}.values()))
+    patients = patients.merge(patient_axes(images), on="patient_id", how="left", validate="one_to_one")
+    table = patients.sort_values("patient_id", ignore_index=True)
+    return Cohort(table, typed(images[list(IMAGE_COLUMNS)]), refused=tuple(left_out))
+
+
+@contextmanager
+def _seen(file: Path) -> Iterator[Seen]:
+    """What was seen before; what is seen now is kept even if the reading is cut short."""
+    seen = Seen(file)
+    whole = False
+    try:
+        yield seen
+        whole = True
+    finally:
+        seen.close(whole)
+
+
+def _renamed(source: Source, key: bytes) -> Source:
+    patient, image = (pseudonym(key, what, name) for what, name in _ids(source))
+    return dataclasses.replace(source, patient_id=patient, image_id=image, origin=f"image {image}")
+
+
+def _ids(source: Source) -> tuple[tuple[str, str], tuple[str, str]]:
+    return ("patient", source.patient_id), ("image", source.image_id)
+
+
+def _hidden(problem: Problem, files: Iterable[Path], key: bytes | None) -> Problem:
+    """The problem with the pseudonyms of files in place of their paths, if there is a key."""
+    if key is None:
+        return problem
+    parts = [problem.where, problem.what, problem.remedy]
+    # Longest first: one path may be the beginning of another.
+    for path in sorted(map(str, files), key=len, reverse=True):
+        # Errors of the operating system quote paths as repr does.
+        for spelling in (path, repr(path)[1:-1]):
+            parts = [part.replace(spelling, pseudonym(key, "file", path)) for part in parts]
+    return Problem(*parts)
+
+
+def _names(sources: Sequence[Source], files: Sequence[Path], key: bytes) -> set[tuple[str, str, str]]:
+    """All that is renamed: pseudonym, of which name, and what that names."""
+    whats = {pair for source in sources for pair in _ids(source)}
+    whats |= {("file", str(file)) for source in sources for file in (source.path, *source.masks)}
+    whats |= {("file", str(file)) for file in files}
+    return {(pseudonym(key, what, name), name, what) for what, name in whats}
+
+
+def _look_at(source: Source, config: CohortConfig, folder: Path, earlier: dict[str, Look], copied: bool) -> Found:
+    """What an earlier run saw of the picture, if nothing has changed; else look at it."""
+    try:
+        key = _key(source, config, copied)
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        found = Problem(str(error.filename), what, "Correct the path, or take the row or file out of the data")
+        return Found(problems=(found,), refused=source.frame is not None)
+    known = earlier.get(key)
+    if known is not None and _is_intact(known, source, folder, copied):
+        return Found(key, known)
+    try:
+        picture = open_picture(source.path, source.frame)
+    except InputError as error:
+        return Found(problems=error.problems, refused=source.frame is not None)
+    try:
+        masks = _open_masks(source, picture)
+    except InputError as error:
+        return Found(problems=error.problems)
+    from sonogrid.images.text import TextRemains
+
+    try:
+        framing = frame_picture(picture, source.modality, source.device, source.scan, config)
+    except TextRemains as error:
+        remedy = "Take it out of the data, or give the device a narrower scan area (cohort.layouts)"
+        return Found(problems=(Problem(str(source.path), str(error), remedy),), refused=True)
+    except ValueError as error:
+        remedy = "Correct the scan area in the source or in cohort.layouts"
+        return Found(problems=(Problem(str(source.path), str(error), remedy),))
+    try:
+        bars = bars_to_keep(picture, framing.scan, source.device, config) if copied else []
+    except ValueError as error:
+        return Found(problems=(Problem(str(source.path), str(error), "Correct colour_bar in cohort.layouts"),))
+    mask = _made_mask(source, folder, copied)
+    if mask is not None:
+        _save(np.logical_or.reduce(masks).astype(np.uint8) * np.uint8(255), mask)
+    file = _picture_path(source, folder, copied)
+    if copied:
+        _save(blackened_outside(picture, framing, bars), file)
+    height, width = picture.shape[:2]
+    axes = _axes(source, masks, framing)
+    return Found(key, Look(sha256(file), width, height, framing, axes, "" if mask is None else sha256(mask)))
+
+
+_sha256 = read_once(sha256)
+
+
+def _is_intact(look: Look, source: Source, folder: Path, copied: bool) -> bool:
+    """Whether the files that an earlier run made are there as it made them."""
+    made = {_picture_path(source, folder, copied): look.sha256} if copied else {}
+    mask = _made_mask(source, folder, copied)
+    if mask is not None:
+        made[mask] = look.mask_sha256
+    return all(file.is_file() and sha256(file) == known for file, known in made.items())
+
+
+def _key(source: Source, config: CohortConfig, copied: bool) -> str:
+    layout = layout_of(source.device, config.layouts)
+    return digest(
+        files=[_sha256(path) for path in (source.path, *source.masks)],
+        frame=source.frame,
+        scan=source.scan,
+        modality=source.modality,
+        mm_per_pixel=source.mm_per_pixel,
+        layout=None if layout is None else layout.model_dump(mode="json"),
+        settings=[config.burned_in_text, config.dual_view],
+        copied=copied,
+        # Files that are made bear the name of the picture.
+        name=source.image_id if copied or len(source.masks) > 1 else None,
+        code=picture_code(),
+    )
+
+
+def _open_masks(source: Source, picture: Picture) -> list[Mask]:
+    problems = Problems()
+    masks = []
+    height, width = picture.shape[:2]
+    for path in source.masks:
+        try:
+            mask = open_mask(path)
+        except InputError as error:
+            problems.found.extend(error.problems)
+            continue
+        if mask.shape != (height, width):
+            sizes = f"is {mask.shape[1]} x {mask.shape[0]} pixels, its picture {source.origin} is {width} x {height}"
+            problems.add(str(path), sizes, "Give the mask the size of its picture")
+        masks.append(mask)
+    problems.raise_if_any()
+    return masks
+
+
+def _axes(source: Source, masks: list[Mask], framing: Framing) -> tuple[float, float] | None:
+    """Long and short axis in mm of the lesion inside the view that is kept, if there is one and its scale is known."""
+    if not masks or source.mm_per_pixel is None:
+        return None
+    shown = np.logical_or.reduce(masks)[framing.scan.y0 : framing.scan.y1, framing.scan.x0 : framing.scan.x1]
+    return axes_mm(shown, *source.mm_per_pixel) if shown.any() else None
+
+
+def _picture_path(source: Source, folder: Path, copied: bool) -> Path:
+    return folder / "pictures" / f"{source.image_id}.png" if copied else source.path
+
+
+def _made_mask(source: Source, folder: Path, copied: bool) -> Path | None:
+    """Where the union of several masks, or the copy of one, is written; None if none is needed."""
+    needed = len(source.masks) > 1 or (copied and source.masks)
+    return folder / "masks" / f"{source.image_id}.png" if needed else None
+
+
+def _mask_path(source: Source, folder: Path, copied: bool) -> Path | None:
+    """The mask of the manifest: that which is made, else that of the source."""
+    return _made_mask(source, folder, copied) or next(iter(source.masks), None)
+
+
+def _save(pixels: Picture, target: Path) -> None:
+    with whole_file(target) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=1)
+
+
+def _patient_row(source: Source) -> dict[str, Any]:
+    return {
+        "patient_id": source.patient_id,
+        "label": source.label,
+        "hospital": source.hospital,
+        "simulated": False,
+        **source.clinical,
+    }
+
+
+def _image_row(source: Source, look: Look, folder: Path, copied: bool) -> dict[str, Any]:
+    mask = _mask_path(source, folder, copied)
+    mm_x, mm_y = source.mm_per_pixel or (None, None)
+    long_mm, short_mm = look.axes_mm or (None, None)
+    return {
+        "image_id": source.image_id,
+        "patient_id": source.patient_id,
+        "modality": source.modality,
+        "path": _picture_path(source, folder, copied).as_posix(),
+        "frame": None if copied else source.frame,
+        "sha256": look.sha256,
+        "width": look.width,
+        "height": look.height,
+        "mask_path": "" if mask is None else mask.as_posix(),
+        **framing_columns(look.framing),
+        "mm_per_pixel_x": mm_x,
+        "mm_per_pixel_y": mm_y,
+        "device": source.device,
+        "simulated": False,
+        "long_axis_mm": long_mm,
+        "short_axis_mm": short_mm,
+    }
+
+
+def _contradictions(sources: Sequence[Source], key: str) -> list[Problem]:
+    """Patients of whom the source says two things: label, hospital or a clinical column."""
+    said: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for source in sources:
+        facts = {"label": source.label, "hospital": source.hospital, **source.clinical}
+        for name, value in facts.items():
+            said.setdefault((source.patient_id, name), {}).setdefault(value, []).append(source.origin)
+    remedies = {
+        "label": "Give the patient one label; if two people share this id, give them different ids",
+        "hospital": f"Give the patient one hospital, or leave {key}.columns.hospital out",
+    }
+    return [
+        Problem(
+            f"patient {patient!r}",
+            f"has two values of {name}: "
+            + "; ".join(f"{value!r} ({some(origins)})" for value, origins in values.items()),
+            remedies.get(name, f"Correct the rows, or take {name!r} out of {key}.clinical"),
+        )
+        for (patient, name), values in said.items()
+        if len(values) > 1
+    ]
+
+
+def _double_ids(sources: Sequence[Source]) -> list[Problem]:
+    origins: dict[str, list[str]] = {}
+    for source in sources:
+        origins.setdefault(source.image_id, []).append(source.origin)
+    return [
+        Problem(some(where), f"have the same image_id {image!r}", "Give every picture a name or id of its own")
+        for image, where in origins.items()
+        if len(where) > 1
+    ]

@@ -1,0 +1,365 @@
+"""Figures for people: each function takes frames or arrays and returns a Figure; `save` writes it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+from sonogrid.config.study import Study
+from sonogrid.evaluation.metrics import CONFIGURATION, class_codes, confusion
+from sonogrid.files import whole_file
+from sonogrid.grid import Grid
+from sonogrid.reporting.tables import (
+    ALL,
+    effect_rows,
+    is_simulated,
+    modality_name,
+    plain,
+    primary_rows,
+    signed,
+    value_with_interval,
+)
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 200,
+    "savefig.dpi": "figure",
+    "svg.hashsalt": "sonogrid",
+    "svg.fonttype": "path",
+}
+"""Style of every figure.
+
+DejaVu Sans comes with matplotlib, so that machines agree on it. Axes are laid out at the resolution that is
+written, as widths of text depend on it.
+"""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's colour-blind-safe palette, without its yellow, which does not show on white."""
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)))
+MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+DARK = 0.6
+"""Share of the colour scale `Blues` above which white text reads better than black."""
+SIMULATED = "Simulated data"
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write `stem`.png (200 dpi) and `stem`.svg, each whole; the same figure gives the same bytes."""
+    metadata: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None}}
+    with rc_context(STYLE):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # else every drawing moves the axes by a little
+    paths = []
+    for kind, fields in metadata.items():
+        path = stem.parent / f"{stem.name}.{kind}"
+        with whole_file(path) as temporary, rc_context(STYLE):
+            figure.savefig(temporary, format=kind, metadata=fields)
+        paths.append(path)
+    return paths
+
+
+def set_title(figure: Figure, text: str, simulated: bool) -> None:
+    """The figure's title at the left, wrapped to its width; says first when the data are simulated."""
+    size = 10
+    columns = max(24, int(figure.get_figwidth() * 72 / (0.6 * size)))
+    whole = f"{SIMULATED}. {text}" if simulated else text
+    figure.suptitle(textwrap.fill(whole, columns), x=0.01, ha="left", fontsize=size, fontweight="bold")
+
+
+def _rows(grid: Grid) -> list[tuple[str, str]]:
+    return list(product(grid.backbones, grid.inits))
+
+
+def _of(frame: pd.DataFrame, *key: str) -> pd.DataFrame:
+    """Rows of a frame at (backbone, init, modality)."""
+    at = np.ones(len(frame), dtype=bool)
+    for column, value in zip(CONFIGURATION, key, strict=True):
+        at &= frame[column].eq(value).to_numpy(dtype=bool)
+    return frame[at]
+
+
+def _panels(
+    rows: Sequence[str], columns: Sequence[str], size: tuple[float, float], share: dict[str, Any]
+) -> tuple[Figure, NDArray[Any]]:
+    """A grid of axes with a title over each column and a label beside each row; `size` in inches a panel."""
+    width, height = size[0] * len(columns) + 0.9, size[1] * len(rows) + 0.9
+    figure = Figure(figsize=(max(width, 3.4), height))
+    axes = figure.subplots(len(rows), len(columns), squeeze=False, **share)
+    for ax, name in zip(axes[0], columns, strict=True):
+        ax.set_title(name)
+    longest = max(len(line) for name in rows for line in name.splitlines())
+    fitting = min(8.0, 72 * size[1] / (0.7 * longest))
+    for ax, name in zip(axes[:, 0], rows, strict=True):
+        ax.set_ylabel(name, fontweight="bold", fontsize=fitting)
+    return figure, axes
+
+
+@rc_context(STYLE)
+def auc_heatmap(metrics: pd.DataFrame, study: Study) -> Figure:
+    """Heat map of the ablation table: rows backbone x init, columns modality, the interval under each value.
+
+    `metrics` as in metrics.csv. The colour scale is fixed from 0.5 (chance) to 1. Raises InputError for a
+    missing configuration.
+    """
+    grid = Grid.of(study)
+    rows = primary_rows(metrics, grid)
+    names, shape = _rows(grid), (len(grid.backbones) * len(grid.inits), len(grid.modalities))
+    values = rows["value"].to_numpy(dtype=float).reshape(shape)
+    figure = Figure(figsize=(1.35 * shape[1] + 2.6, 0.52 * shape[0] + 1.1))
+    ax = figure.subplots()
+    image = ax.imshow(values, cmap="Blues", vmin=0.5, vmax=1.0, aspect="auto")
+    for place, (_, row) in enumerate(rows.iterrows()):
+        y, x = divmod(place, shape[1])
+        text = value_with_interval(row, plain)
+        value, _, bounds = text.partition(" [")
+        colour = "white" if row["value"] > DARK * 0.5 + 0.5 else "black"
+        ax.text(x, y - 0.12, value if bounds else text, ha="center", va="center", color=colour, fontsize=10)
+        if bounds:
+            ax.text(x, y + 0.26, f"[{bounds}", ha="center", va="center", color=colour, fontsize=7)
+    ax.set_xticks(range(shape[1]), [modality_name(modality) for modality in grid.modalities], fontsize=9)
+    ax.set_yticks(range(shape[0]), [f"{backbone}  {init}" for backbone, init in names], fontsize=8)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_yticks(np.arange(shape[0] - 1) + 0.5, minor=True)
+    ax.set_xticks(np.arange(shape[1] - 1) + 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=1.5)
+    ax.tick_params(which="minor", length=0)
+    extend = "min" if np.nanmin(values, initial=1.0) < 0.5 else "neither"
+    bar = figure.colorbar(image, ax=ax, label="AUC", extend=extend, fraction=0.06, pad=0.03)
+    bar.outline.set_visible(False)
+    set_title(figure, f"Patient-level AUC with interval, mean of {grid.folds} folds", is_simulated(rows))
+    return figure
+
+
+def mean_roc(patients: pd.DataFrame, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """ROC curve of class `name` against the rest, averaged vertically over folds.
+
+    `patients` has fold, label and p_{name}, one row a patient. Weights are numbers of case pairs, so that the
+    area under the curve is the weighted fold mean of the AUC. Returns false and true positive rates, both
+    rising from 0 to 1; empty where no fold has the class and the rest. Vertical averaging: Fawcett 2006,
+    doi:10.1016/j.patrec.2005.10.010.
+    """
+    curves, weights = [], []
+    for _, fold in patients.groupby("fold"):
+        truth = fold["label"].eq(name).to_numpy(dtype=bool)
+        pairs = int(truth.sum()) * int((~truth).sum())
+        if pairs:
+            fpr, tpr, _ = roc_curve(truth, fold[f"p_{name}"], drop_intermediate=False)
+            curves.append((fpr, tpr))
+            weights.append(pairs)
+    if not curves:
+        return np.empty(0), np.empty(0)
+    at = np.unique(np.concatenate([fpr for fpr, _ in curves]))
+    # Each curve may rise straight up at a false positive rate: keep the foot and the head of every such step.
+    steps = np.average([_foot_and_head(fpr, tpr, at) for fpr, tpr in curves], axis=0, weights=weights)
+    return np.concatenate([[0.0], np.repeat(at, 2)]), np.concatenate([[0.0], steps.ravel()])
+
+
+def _foot_and_head(fpr: NDArray[np.float64], tpr: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lowest and highest true positive rate of a ROC curve at each rate of `at`, shape len(at) x 2."""
+    own, first = np.unique(fpr, return_index=True)
+    last = np.append(first[1:], len(fpr)) - 1
+    before = np.searchsorted(own, at, side="right") - 1
+    after = np.minimum(before + 1, len(own) - 1)
+    exact = own[before] == at
+    width = np.where(after > before, own[after] - own[before], 1.0)
+    between = tpr[last][before] + (tpr[first][after] - tpr[last][before]) * (at - own[before]) / width
+    foot, head = np.where(exact, tpr[first][before], between), np.where(exact, tpr[last][before], between)
+    return np.stack([foot, head], axis=1)
+
+
+@rc_context(STYLE)
+def roc_curves(patients: pd.DataFrame, study: Study, simulated: bool) -> Figure:
+    """One-vs-rest ROC curves, out of fold: rows class, columns modality, lines backbone x init.
+
+    `patients`: pooled predictions, one row a patient and configuration, with backbone, init, modality, fold,
+    label and p_{class} (metrics.pool_patients). Curves are averaged vertically over folds (`mean_roc`). With
+    two classes the second is shown, as the first is its mirror image.
+    """
+    grid = Grid.of(study)
+    classes = study.cohort.classes if len(study.cohort.classes) > 2 else study.cohort.classes[1:]
+    columns = [modality_name(modality) for modality in grid.modalities]
+    share = {"sharex": True, "sharey": True}
+    figure, axes = _panels([f"{name} vs rest" for name in classes], columns, (1.95, 2.0), share)
+    for (row, name), (column, modality) in product(enumerate(classes), enumerate(grid.modalities)):
+        ax = axes[row, column]
+        ax.plot([0, 1], [0, 1], color="0.8", linewidth=0.8, zorder=0)
+        for backbone, init in _rows(grid):
+            fpr, tpr = mean_roc(_of(patients, backbone, init, modality), name)
+            ax.plot(fpr, tpr, linewidth=1.2, **_look(grid, backbone, init))
+        ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+    for ax in axes[-1]:
+        ax.set_xlabel("false positive rate")
+    figure.supylabel("true positive rate", fontsize=8)
+    handles = [Line2D([], [], label=f"{one[0]}, {one[1]}", **_look(grid, *one)) for one in _rows(grid)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(figure, handles))
+    set_title(figure, f"ROC curves by patient, mean of {grid.folds} folds", simulated)
+    return figure
+
+
+def _look(grid: Grid, backbone: str, init: str) -> dict[str, Any]:
+    """Colour tells the backbone, dashes tell the init."""
+    return {
+        "color": COLOURS[grid.backbones.index(backbone) % len(COLOURS)],
+        "linestyle": DASHES[grid.inits.index(init) % len(DASHES)],
+    }
+
+
+def _legend_columns(figure: Figure, handles: Sequence[Line2D]) -> int:
+    """As many legend columns as fit the figure's width."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    inches = 0.062 * longest + 0.5
+    return max(1, min(len(handles), int(figure.get_figwidth() / inches)))
+
+
+@rc_context(STYLE)
+def confusion_matrices(patients: pd.DataFrame, study: Study, simulated: bool) -> Figure:
+    """Confusion matrices by patient, out of fold, all folds together: rows backbone x init, columns modality.
+
+    `patients` as for `roc_curves`. The predicted class has the highest pooled probability. Entries: count and
+    percentage of the true class, which is also the colour.
+    """
+    grid, classes = Grid.of(study), study.cohort.classes
+    columns = [modality_name(modality) for modality in grid.modalities]
+    side = max(0.37 * len(classes) + 0.12, 1.2)
+    names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
+    share = {"sharex": True, "sharey": True}
+    figure, axes = _panels(names, columns, (side + 0.1, side), share)
+    for (row, (backbone, init)), (column, modality) in product(enumerate(_rows(grid)), enumerate(grid.modalities)):
+        part = _of(patients, backbone, init, modality)
+        p = part[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
+        _draw_confusion(axes[row, column], confusion(class_codes(part["label"], classes), p))
+    for ax in axes.flat:
+        ax.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(len(classes)), classes, rotation=0)
+    figure.supxlabel("predicted class", fontsize=8)
+    figure.supylabel("true class", fontsize=8)
+    set_title(figure, "Confusion matrices by patient, all folds", simulated)
+    return figure
+
+
+def _draw_confusion(ax: Axes, counts: NDArray[np.float64]) -> None:
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for true, predicted in np.ndindex(*counts.shape):
+        part = share[true, predicted]
+        text = f"{counts[true, predicted]:.0f}\n{100 * part:.0f}%"
+        colour = "white" if part > DARK else "black"
+        ax.text(predicted, true, text, ha="center", va="center", color=colour, fontsize=6.5, linespacing=1.05)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+
+
+@rc_context(STYLE)
+def training_curves(
+    history: pd.DataFrame, chosen: Mapping[tuple[str, str, str, int], int], study: Study, simulated: bool
+) -> Figure:
+    """Training and inner loss by epoch, a line a fold: rows backbone x init, columns modality.
+
+    `history`: the cells' history.csv (epoch from 1, train_loss, inner_loss; nats) with backbone, init,
+    modality and fold. `chosen`: (backbone, init, modality, fold) -> epoch whose weights were kept, shown
+    as a dot.
+    """
+    grid = Grid.of(study)
+    names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
+    columns = [modality_name(modality) for modality in grid.modalities]
+    figure, axes = _panels(names, columns, (2.1, 1.35), {"sharex": True, "sharey": "row"})
+    lines = {"train_loss": ("training loss", COLOURS[4]), "inner_loss": ("inner log loss", COLOURS[0])}
+    for (row, (backbone, init)), (column, modality) in product(enumerate(_rows(grid)), enumerate(grid.modalities)):
+        ax = axes[row, column]
+        for fold, epochs in _of(history, backbone, init, modality).groupby("fold"):
+            for loss, (_, colour) in lines.items():
+                ax.plot(epochs["epoch"], epochs[loss], color=colour, linewidth=0.8, alpha=0.8)
+            best = epochs[epochs["epoch"] == chosen[backbone, init, modality, int(str(fold))]]
+            ax.plot(best["epoch"], best["inner_loss"], "o", color="black", markersize=2.5, zorder=3)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    for ax in axes[-1]:
+        ax.set_xlabel("epoch")
+    figure.supylabel("loss", fontsize=8)
+    handles = [Line2D([], [], color=colour, label=label) for label, colour in lines.values()]
+    handles.append(Line2D([], [], color="black", marker="o", linestyle="", markersize=3, label="chosen epoch"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(figure, handles))
+    set_title(figure, "Training curves, a line for each fold", simulated)
+    return figure
+
+
+@rc_context(STYLE)
+def example_images(images: Mapping[tuple[str, str], NDArray[np.uint8]], study: Study, simulated: bool) -> Figure:
+    """Example canvases: rows class, columns modality.
+
+    `images`: (class, modality) -> uint8 S x S x 3 from the store; one that is absent gives an empty panel
+    that says so.
+    """
+    columns = [modality_name(modality) for modality in study.grid.modalities]
+    figure, axes = _panels(study.cohort.classes, columns, (1.9, 1.9), {})
+    for (row, name), (column, modality) in product(enumerate(study.cohort.classes), enumerate(study.grid.modalities)):
+        ax, image = axes[row, column], images.get((name, modality))
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        if image is None:
+            ax.text(0.5, 0.5, "no image", ha="center", va="center", color="0.4")
+        else:
+            ax.imshow(image, interpolation="nearest")
+    set_title(figure, "Example images as the models see them", simulated)
+    return figure
+
+
+@rc_context(STYLE)
+def pretraining_effect(effects: pd.DataFrame, study: Study) -> Figure:
+    """Forest plot of the paired differences of the pre-training effect, main effect last.
+
+    `effects` as in effects.csv. Raises InputError for a missing difference.
+    """
+    rows = effect_rows(effects, study)
+    assert study.statistics.pretraining_effect is not None
+    init, reference = study.statistics.pretraining_effect
+    figure = Figure(figsize=(6.4, 0.24 * len(rows) + 1.3))
+    ax = figure.subplots()
+    labels = []
+    for y, (_, row) in enumerate(rows.iterrows()):
+        main = row["modality"] == ALL
+        place = 0 if main else study.grid.modalities.index(row["modality"])
+        colour = "black" if main else COLOURS[place % len(COLOURS)]
+        marker = "d" if main else MARKERS[place % len(MARKERS)]
+        ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.3, solid_capstyle="butt")
+        ax.plot([row["value"]], [y], marker, color=colour, markersize=7 if main else 5)
+        labels.append("all" if main else f"{row['backbone']}  {modality_name(row['modality'])}")
+    ax.axvline(0, color="0.5", linewidth=0.8, zorder=0)
+    ax.set_yticks(range(len(rows)), labels, fontsize=8)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    right = ax.twinx()
+    texts = [value_with_interval(row, signed) for _, row in rows.iterrows()]
+    right.set_yticks(range(len(rows)), texts, fontsize=7.5)
+    right.set_ylim(ax.get_ylim())
+    right.tick_params(length=0)
+    right.spines[:].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x", color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.set_xlabel(f"difference in AUC by patient: {init} minus {reference}")
+    set_title(figure, "Pre-training effect", is_simulated(rows))
+    return figure

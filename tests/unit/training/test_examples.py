@@ -1,0 +1,66 @@
+import numpy as np
+import pandas as pd
+import torch
+
+from sonogrid.grid import Cell
+from sonogrid.images.store import Store
+from sonogrid.training.examples import examples_of, joined, resized
+from sonogrid.training.predict import predictions_of
+
+PIXELS = np.arange(4 * 8 * 8 * 3, dtype=np.uint32).astype(np.uint8).reshape(4, 8, 8, 3)
+INDEX = pd.DataFrame({"row": range(4), "image_id": ["i0", "i1", "i2", "i3"], "patient_id": ["p1", "p0", "p1", "p2"]})
+STORE = Store(PIXELS, INDEX)
+
+
+def test_images_meet_their_own_labels_whatever_the_order_of_the_patients():
+    labels = pd.Series({"p2": "b", "p1": "a"})
+    found = examples_of(STORE, "cdfi", labels, ("a", "b"), 8)
+    assert found.image_ids.tolist() == ["i0", "i2", "i3"]
+    assert found.patients.tolist() == ["p1", "p1", "p2"]
+    assert found.labels.tolist() == [0, 0, 1]
+    np.testing.assert_array_equal(found.images[2].permute(1, 2, 0).numpy(), PIXELS[3])
+
+
+def test_joined_keeps_rows_together():
+    one = examples_of(STORE, "cdfi", pd.Series({"p0": "a"}), ("a", "b"), 8)
+    two = examples_of(STORE, "bmode", pd.Series({"p2": "b"}), ("a", "b"), 8)
+    both = joined([one, two])
+    assert len(both) == 2
+    assert both.modalities.tolist() == ["cdfi", "bmode"]
+    assert both.image_ids.tolist() == ["i1", "i3"]
+    assert both.labels.tolist() == [0, 1]
+
+
+def test_resizing_averages_and_keeps_the_mean():
+    checker = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    checker[:, :, ::2, ::2] = 200
+    small = resized(checker, 2)
+    assert small.dtype == torch.uint8
+    assert small.shape == (1, 3, 2, 2)
+    assert abs(small.float().mean() - checker.float().mean()) < 8
+    assert torch.equal(resized(checker, 8), checker)
+
+
+class Fixed(torch.nn.Module):
+    """Logits that are the red and green level of the first pixel, in tenths."""
+
+    def __init__(self):
+        super().__init__()
+        self.pretrained_cfg = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return x[:, :2, 0, 0] * 25.5
+
+
+def test_predictions_carry_identity_logits_and_their_softmax():
+    examples = examples_of(STORE, "cdfi", pd.Series({"p1": "a", "p2": "b"}), ("a", "b"), 8)
+    table = predictions_of(Fixed(), examples, Cell("r", "scratch", "cdfi", 1), "test", ("a", "b"))
+    assert table["image_id"].tolist() == ["i0", "i2", "i3"]
+    assert table["label"].tolist() == ["a", "a", "b"]
+    assert (table[["backbone", "init", "modality", "fold", "part"]] == ["r", "scratch", "cdfi", 1, "test"]).all(
+        axis=None
+    )
+    expected = PIXELS[[0, 2, 3], 0, 0, :2] / 10
+    np.testing.assert_allclose(table[["logit_a", "logit_b"]], expected, rtol=1e-5)
+    np.testing.assert_allclose(table["p_a"], 1 / (1 + np.exp(expected[:, 1] - expected[:, 0])), rtol=1e-5)
