@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from sonogrid.arrays import Box, Mask, Picture
 from sonogrid.cohort.phantom.exposure import EXPOSE, Subject
 from sonogrid.cohort.phantom.scanner import SCANNERS
 from sonogrid.cohort.phantom.scene import draw_anatomy
-from sonogrid.images.boxes import Box, crop
-from sonogrid.images.decode import Mask, Picture
+from sonogrid.images.boxes import crop
 
 SIZES = (8, 10, 12, 14, 16, 20, 24, 28)
 """Font sizes in pixels; capitals are about 0.7 of it high."""

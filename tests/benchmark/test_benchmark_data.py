@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from sonogrid.arrays import Box
 from sonogrid.evaluation.intervals import Interval, Resamples, bca_interval, draw_resamples, pair_tables
 from sonogrid.evaluation.metrics import auc_ovo
-from sonogrid.images.boxes import Box
 from sonogrid.images.decode import open_picture
 from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import Framing

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.audit.audit_study import Shot, album_of, scene
 
+from sonogrid.arrays import Picture
 from sonogrid.audit.album import Album
 from sonogrid.audit.duplicates import exact_duplicates, near_duplicates
 from sonogrid.audit.findings import KINDS, Finding, unaccepted
 from sonogrid.audit.fingerprints import WINDOWS, close_pairs, fingerprint
-from sonogrid.images.decode import Picture
 
 SCENES = [scene(seed) for seed in range(8)]
 pictures = st.sampled_from(SCENES)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sonogrid.arrays import Box
 from sonogrid.cohort.manifest import Cohort, save
 from sonogrid.config.cohort import CohortConfig
-from sonogrid.images.boxes import Box
 from sonogrid.images.examine import Source, assemble
 from sonogrid.images.framing import Framing
 from sonogrid.images.store import canonical

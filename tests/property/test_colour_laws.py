@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from sonogrid.arrays import Picture
 from sonogrid.images.colour import (
     COLOURED,
     FLOW_COLOURED,
@@ -23,7 +24,6 @@ from sonogrid.images.colour import (
     velocities,
 )
 from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, Colours, inverted
-from sonogrid.images.decode import Picture
 
 Plane = NDArray[np.float32]
 Flip = Callable[[NDArray[Any]], NDArray[Any]]

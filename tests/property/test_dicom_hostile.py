@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless
 
+from sonogrid.arrays import Box
 from sonogrid.cohort.dicom import chosen_frames
 from sonogrid.dicom.facts import Facts, read_facts
 from sonogrid.dicom.limits import MAX_FRAME_PIXELS
 from sonogrid.dicom.pixels import read_frame
 from sonogrid.dicom.regions import hull
-from sonogrid.images.boxes import Box
 from sonogrid.problems import InputError
 
 MEMORY = 96 * 2**20

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from sonogrid.arrays import Mask, Picture
 from sonogrid.images.axes import Ellipse, axes_mm, drawn
-from sonogrid.images.decode import Mask, Picture
 from sonogrid.images.geometry import MOST_ANISOTROPIC, letterbox, letterbox_mask, placement
 
 SIDES = st.integers(1, 70)

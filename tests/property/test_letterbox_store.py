@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.config.study import Canvas
 from sonogrid.files import sha256
-from sonogrid.images.boxes import Box, crop, whole
-from sonogrid.images.decode import Picture
+from sonogrid.images.boxes import crop, whole
 from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import SCAN, Framing
 from sonogrid.images.store import build, canonical, open_store

@@ -7,8 +7,8 @@ from burned_in import COLOURS, Ink, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonogrid.images.boxes import Box, blackened, is_inside, whole
-from sonogrid.images.decode import Picture
+from sonogrid.arrays import Box, Picture
+from sonogrid.images.boxes import blackened, is_inside, whole
 from sonogrid.images.text import TextRemains, find_text, text_to_mask
 
 

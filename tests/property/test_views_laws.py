@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.config.cohort import Layout
-from sonogrid.images.boxes import Box, is_inside
+from sonogrid.images.boxes import is_inside
 from sonogrid.images.colour_bar import find_bars
-from sonogrid.images.decode import Picture
 from sonogrid.images.views import view_of
 
 MODALITIES = st.sampled_from(["bmode", "cdfi", "elastography"])

@@ -22,9 +22,10 @@ import pandas as pd
 from burned_in import COLOURS, Item, as_jpeg, burn, export, phantom
 from PIL import Image, ImageDraw
 
+from sonogrid.arrays import Box, Mask, Picture
 from sonogrid.cohort.phantom.scanner import SCANNERS
-from sonogrid.images.boxes import Box, blackened, crop, whole
-from sonogrid.images.decode import Mask, Picture, open_picture
+from sonogrid.images.boxes import blackened, crop, whole
+from sonogrid.images.decode import open_picture
 from sonogrid.images.frame import scan_area
 from sonogrid.images.text import TextRemains, find_text, read, text_to_mask
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.cohort.manifest import Cohort
-from sonogrid.images.boxes import Box, crop
-from sonogrid.images.decode import Picture
+from sonogrid.images.boxes import crop
 from sonogrid.images.framing import SCAN
 from sonogrid.images.store import Store
 

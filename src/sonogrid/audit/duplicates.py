@@ -17,7 +17,7 @@ from sonogrid.audit.fingerprints import Close, close_pairs, fingerprint
 from sonogrid.audit.registration import similarity
 from sonogrid.cohort.manifest import some
 from sonogrid.console import Advance, silent
-from sonogrid.images.decode import in_order
+from sonogrid.parallel import in_order
 
 LARGEST_DISTANCE = 52
 """Bits of 256 by which the hashes of a pair may differ for it to be looked at; docs/audit.md says how it was chosen."""

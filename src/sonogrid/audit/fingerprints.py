@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sonogrid.arrays import Picture
 from sonogrid.console import Advance, silent
-from sonogrid.images.decode import Picture, in_order
+from sonogrid.parallel import in_order
 
 Hashes = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float32]

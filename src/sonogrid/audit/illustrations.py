@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from sonogrid.arrays import Picture
 from sonogrid.audit.album import Album, Entry
 from sonogrid.audit.findings import Finding, Severity
 from sonogrid.files import whole_file
-from sonogrid.images.decode import Picture
 
 MOST_PICTURES = 200
 """Findings that get a picture; of more, the first in the order of the table."""

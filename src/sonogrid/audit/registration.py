@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from sonogrid.arrays import Picture
 from sonogrid.audit.fingerprints import Window
-from sonogrid.images.decode import Picture
 
 Grey = npt.NDArray[Any]
 """Float32, H x W."""

@@ -23,8 +23,8 @@ from sonogrid.config.cohort import CohortConfig, DicomSource, PatientTable
 from sonogrid.console import Advance
 from sonogrid.dicom.facts import Facts, read_facts
 from sonogrid.dicom.header import element
-from sonogrid.images.decode import in_order
 from sonogrid.images.examine import Refused, Source, assemble
+from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
 
 KEY = "dicom"

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
+from sonogrid.arrays import Picture
 from sonogrid.dicom.form import PixelForm
 from sonogrid.dicom.header import COPY_AGAIN, DAMAGE, EXPORT_AGAIN, Header, refusal, value
-from sonogrid.images.decode import Picture
 
 Levels = npt.NDArray[np.uint8]
 _COLOURS = ("Red", "Green", "Blue")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sonogrid.arrays import Box
 from sonogrid.config.base import Modality
 from sonogrid.dicom.form import PixelForm, read_form
 from sonogrid.dicom.header import DAMAGE, Header, integer, read_header, text, value
 from sonogrid.dicom.regions import COLOUR_FLOW, MM_RANGE, TISSUE, Region, agreed_spacing, hull, read_regions, views
-from sonogrid.images.boxes import Box
 
 _TWO_DIMENSIONAL, _FLOW, _OTHER_MODES = 0x0001, 0x0010 | 0x0100, 0x0002 | 0x0004 | 0x0008 | 0x0020 | 0x0040 | 0x0200
 """Bits of the fourth value of Image Type (PS3.3 C.8.5.6.1.1): 2D; colour Doppler and colour power; all others that

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, cast
 import numpy.typing as npt
 from pydicom.encaps import get_frame
 
+from sonogrid.arrays import Picture
 from sonogrid.dicom.codestream import check_codestream
 from sonogrid.dicom.colours import to_rgb
 from sonogrid.dicom.decode import decode_native, options_of
@@ -27,7 +28,6 @@ from sonogrid.dicom.header import (
 )
 from sonogrid.dicom.limits import MAX_FRAME_BYTES, MAX_FRAMES
 from sonogrid.dicom.worker import decode_apart
-from sonogrid.images.decode import Picture
 
 
 def read_frame(path: Path, frame: int = 0) -> Picture:

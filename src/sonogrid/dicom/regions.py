@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sonogrid.arrays import Box
 from sonogrid.dicom.header import DAMAGE, EXPORT_AGAIN, Header, refusal, value
-from sonogrid.images.boxes import Box
 
 KEYWORD = "SequenceOfUltrasoundRegions"
 MAX_REGIONS = 64

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sonogrid.images.decode import Mask
+from sonogrid.arrays import Mask
 
 DIRECTIONS = 180
 """Directions over half a turn in which the calipers are held."""

@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 
-from sonogrid.images.decode import Picture
-
-
-class Box(NamedTuple):
-    """A rectangle in pixels, half open: columns x0 to x1 - 1, rows y0 to y1 - 1."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-
-    @property
-    def area(self) -> int:
-        """Number of pixels inside."""
-        return (self.x1 - self.x0) * (self.y1 - self.y0)
+from sonogrid.arrays import Box, Picture
 
 
 def whole(picture: Picture) -> Box:

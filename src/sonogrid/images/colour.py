@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sonogrid.arrays import Mask, Picture
 from sonogrid.config.base import Modality
 from sonogrid.images.colour_maps import Colours
-from sonogrid.images.decode import Mask, Picture
 
 Plane = NDArray[np.float32]
 """H x W."""

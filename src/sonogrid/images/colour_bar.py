@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.config.base import Modality
 from sonogrid.config.cohort import Layout
-from sonogrid.images.boxes import Box, crop, is_inside
+from sonogrid.images.boxes import crop, is_inside
 from sonogrid.images.colour_maps import Colours
-from sonogrid.images.decode import Picture
 
 Orientation = Literal["vertical", "horizontal"]
 

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from sonogrid.arrays import Mask, Picture
 from sonogrid.problems import InputError, Problem
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -26,11 +22,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
 """Larger pictures are refused before they are decoded: no ultrasound export comes near 50 megapixels."""
-
-Picture = npt.NDArray[np.uint8]
-"""H x W x 3, RGB."""
-Mask = npt.NDArray[np.bool_]
-"""H x W, True inside the lesion."""
 
 _COPY_AGAIN = "Copy the file again from its source, or take it out of the data"
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -46,9 +37,6 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def open_picture(path: Path, frame: int | None = None) -> Picture:
@@ -99,29 +87,6 @@ def open_mask(path: Path) -> Mask:
     """Decode a lesion mask to H x W booleans: True where any channel is above 0. Raises as open_picture."""
     inside: Mask = np.greater(open_picture(path).max(axis=2), 0)
     return inside
-
-
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """Apply `function` in `workers` threads and yield results in the order of `items`.
-
-    At most four items a worker are under way, so memory is bounded. Threads suffice: Pillow, hashing and
-    NumPy release the interpreter lock while they work.
-    """
-    if workers <= 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

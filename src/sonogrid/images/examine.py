@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from sonogrid.arrays import Box, Mask, Picture
 from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, look_alikes, some, typed
 from sonogrid.cohort.pseudonyms import pseudonym, read_key, write_lookup
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.console import Advance
 from sonogrid.files import digest, read_once, sha256, whole_file
 from sonogrid.images.axes import axes_mm, patient_axes
-from sonogrid.images.boxes import Box
-from sonogrid.images.decode import Mask, Picture, in_order, open_mask, open_picture
+from sonogrid.images.decode import open_mask, open_picture
 from sonogrid.images.framing import (
     Framing,
     bars_to_keep,
@@ -31,6 +31,7 @@ from sonogrid.images.framing import (
     layout_of,
 )
 from sonogrid.images.seen import Look, Seen
+from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
 from sonogrid.provenance import picture_code
 

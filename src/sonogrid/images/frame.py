@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from sonogrid.images.boxes import Box, whole
-from sonogrid.images.decode import Picture
+from sonogrid.arrays import Box, Picture
+from sonogrid.images.boxes import whole
 
 DARK = 16
 """Grey levels up to this count as black unless they are textured: frames saved as JPEG are not exactly 0."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.config.base import Modality
 from sonogrid.config.cohort import CohortConfig, Layout
-from sonogrid.images.boxes import Box, blackened, boxes_as_text, boxes_from_text, crop, is_inside, moved, only
+from sonogrid.images.boxes import blackened, boxes_as_text, boxes_from_text, crop, is_inside, moved, only
 from sonogrid.images.colour_bar import find_bars
-from sonogrid.images.decode import Picture
 from sonogrid.images.frame import scan_area
 from sonogrid.images.views import view_of
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from sonogrid.images.decode import Mask, Picture
+from sonogrid.arrays import Mask, Picture
 
 MOST_ANISOTROPIC = 10.0
 """A pixel may be at most so many times as wide as high, or as high as wide: no scanner comes near, wrong units do."""

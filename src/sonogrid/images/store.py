@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sonogrid.arrays import Picture
 from sonogrid.config.study import Canvas
 from sonogrid.console import Advance, silent
 from sonogrid.files import digest, sha256, whole_file, write_csv
@@ -19,9 +20,10 @@ from sonogrid.images.boxes import blackened, crop
 from sonogrid.images.colour import measurement_channels
 from sonogrid.images.colour_bar import bar_for
 from sonogrid.images.colour_maps import inverted
-from sonogrid.images.decode import Picture, in_order, open_picture
+from sonogrid.images.decode import open_picture
 from sonogrid.images.framing import SCAN, Framing, framing_columns, framing_of, layout_of
 from sonogrid.images.geometry import Placement, letterbox, placement
+from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
 from sonogrid.provenance import picture_code
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from sonogrid.images.boxes import Box, blackened, crop
-from sonogrid.images.decode import Picture
+from sonogrid.arrays import Box, Picture
+from sonogrid.images.boxes import blackened, crop
 
 DARKENED, PLAIN, COLOUR = (2.0, 1600), (1.0, 800), (1.0, 800)
 """How far each view of a picture is enlarged for the detector, and its longer side in pixels at most.

@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.config.base import Modality
 from sonogrid.config.cohort import Layout
-from sonogrid.images.boxes import Box, crop, moved
-from sonogrid.images.decode import Picture
+from sonogrid.images.boxes import crop, moved
 from sonogrid.images.frame import DARK
 
 Direction = Literal["side_by_side", "stacked"]

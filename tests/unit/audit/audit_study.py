@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
+from sonogrid.arrays import Picture
 from sonogrid.audit import Album, Corpus, album
 from sonogrid.cohort.manifest import Cohort
-from sonogrid.images.decode import Picture
 from sonogrid.images.store import Store
 
 SIZE = 96

@@ -8,12 +8,12 @@ import pytest
 from PIL import Image, ImageDraw
 from unit.audit.audit_study import SIZE, Shot, album_of, mixture, scene
 
+from sonogrid.arrays import Picture
 from sonogrid.audit.album import Album
 from sonogrid.audit.duplicates import LARGEST_DISTANCE, exact_duplicates, near_duplicates
 from sonogrid.audit.findings import Finding
 from sonogrid.audit.fingerprints import WINDOWS, close_pairs, fingerprint
 from sonogrid.audit.registration import similarity
-from sonogrid.images.decode import Picture
 
 BUSI = Path(__file__).parents[4] / "shared" / "data" / "busi"
 WHOLE = WINDOWS[0]

@@ -10,9 +10,9 @@ from dicoms import IDENTIFIERS, pillow_code, region, scene, write
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
+from sonogrid.arrays import Box
 from sonogrid.dicom.facts import Facts, read_facts
 from sonogrid.dicom.pixels import read_frame
-from sonogrid.images.boxes import Box
 from sonogrid.problems import InputError
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "dicom"

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sonogrid.images.boxes import Box, blackened, boxes_as_text, boxes_from_text, crop, is_inside, moved, only, whole
+from sonogrid.arrays import Box
+from sonogrid.images.boxes import blackened, boxes_as_text, boxes_from_text, crop, is_inside, moved, only, whole
 
 PICTURE = np.random.default_rng(0).integers(1, 256, (20, 30, 3), dtype=np.uint8)
 

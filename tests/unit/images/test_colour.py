@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonogrid.arrays import Picture
 from sonogrid.cohort.phantom.scanner import OVERLAY, SCANNERS, Scanner, overlay_flow, overlay_stiffness
 from sonogrid.images.colour import (
     decode_flow,
@@ -18,7 +19,6 @@ from sonogrid.images.colour import (
     velocities,
 )
 from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, colours
-from sonogrid.images.decode import Picture
 
 HUE = STIFFNESS_MAPS["hue"]
 SHAPE = (160, 200)

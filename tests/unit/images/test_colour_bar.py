@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.cohort.phantom.scanner import SCANNERS, Scanner, dual_export, single_export
 from sonogrid.config.cohort import Layout
-from sonogrid.images.boxes import Box, only
+from sonogrid.images.boxes import only
 from sonogrid.images.colour_bar import bar_for, find_bars
 from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, Colours, colours
-from sonogrid.images.decode import Picture
 
 SCAN = Box(100, 40, 400, 300)
 GREYS = colours("000000 ffffff")

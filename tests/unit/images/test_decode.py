@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sonogrid.arrays import Picture
 from sonogrid.images import decode as pictures
-from sonogrid.images.decode import Picture, in_order, open_mask, open_picture
+from sonogrid.images.decode import open_mask, open_picture
+from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem
 
 

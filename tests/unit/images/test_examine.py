@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 from sonogrid import provenance
+from sonogrid.arrays import Box, Picture
 from sonogrid.cohort.manifest import Cohort, save
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.files import sha256
 from sonogrid.images import examine as room
-from sonogrid.images.boxes import Box, boxes_from_text
-from sonogrid.images.decode import Picture, open_mask, open_picture
+from sonogrid.images.boxes import boxes_from_text
+from sonogrid.images.decode import open_mask, open_picture
 from sonogrid.images.examine import Refused, Source, assemble
 from sonogrid.images.text import TextRemains
 from sonogrid.problems import InputError, Problem, Problems

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from sonogrid.images.boxes import Box, crop, whole
-from sonogrid.images.decode import Picture, open_picture
+from sonogrid.arrays import Box, Picture
+from sonogrid.images.boxes import crop, whole
+from sonogrid.images.decode import open_picture
 from sonogrid.images.frame import scan_area
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

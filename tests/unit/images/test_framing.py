@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.config.cohort import CohortConfig
-from sonogrid.images.boxes import Box
-from sonogrid.images.decode import Picture
 from sonogrid.images.framing import Framing, bars_to_keep, blackened_outside
 
 SCAN = Box(60, 10, 190, 110)

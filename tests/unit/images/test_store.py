@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.config.cohort import Layout
 from sonogrid.config.study import Canvas
 from sonogrid.files import sha256
-from sonogrid.images.boxes import Box
 from sonogrid.images.colour import encode_stiffness
 from sonogrid.images.colour_maps import STIFFNESS_MAPS
-from sonogrid.images.decode import Picture, open_picture
+from sonogrid.images.decode import open_picture
 from sonogrid.images.framing import SCAN, Framing
 from sonogrid.images.geometry import letterbox
 from sonogrid.images.store import INDEX_COLUMNS, build, canonical, open_store

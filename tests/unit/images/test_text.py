@@ -12,9 +12,9 @@ import pydicom
 import pytest
 from burned_in import Ink, as_jpeg, phantom, write
 
+from sonogrid.arrays import Box, Mask, Picture
 from sonogrid.images import text
-from sonogrid.images.boxes import Box, blackened
-from sonogrid.images.decode import Mask, Picture
+from sonogrid.images.boxes import blackened
 from sonogrid.images.text import TextRemains, find_text, text_to_mask
 
 DICOM = Path(__file__).parents[4] / "shared" / "data" / "dicom" / "US1_UNCI.dcm"

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sonogrid.arrays import Box, Picture
 from sonogrid.cohort.phantom.scanner import DUAL_GAP, SCANNERS, Scanner, dual_export, overlay_flow, overlay_stiffness
 from sonogrid.config.cohort import Layout
-from sonogrid.images.boxes import Box, whole
-from sonogrid.images.decode import Picture, open_picture
+from sonogrid.images.boxes import whole
+from sonogrid.images.decode import open_picture
 from sonogrid.images.views import find_views, view_of
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
+from sonogrid.arrays import Box
 from sonogrid.cohort.manifest import IMAGE_COLUMNS, typed
 from sonogrid.cohort.phantom.exposure import EXPOSE, Subject
 from sonogrid.cohort.phantom.scanner import SCANNERS, Picture, Scanner, dual_view, single_view
@@ -36,7 +37,7 @@ from sonogrid.config.cohort import CohortConfig, PhantomSource
 from sonogrid.console import Advance, silent
 from sonogrid.files import sha256, whole_file
 from sonogrid.images.axes import axes_mm, patient_axes
-from sonogrid.images.boxes import Box, crop
+from sonogrid.images.boxes import crop
 from sonogrid.images.framing import Framing, frame_picture, framing_columns
 from sonogrid.problems import Problems
 
