@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 from snakemake.persistence import FileBackupMixin
 
-from sonogrid.config.study import Explain
+from sonogrid.config.results import Explain
 from sonogrid.config.load import load_study
 from sonogrid.grid import CELL_FOLDER, CORPUS_FOLDER, PRETRAINED_FOLDER, Grid, cell_folder
 from sonogrid.cluster.head import cancel_orphans, claim

@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sonogrid.config.study import Study
-from sonogrid.evaluation.metrics import CONFIGURATION, auc_class, auc_ovo, class_codes, mann_whitney, pool_patients
+from sonogrid.evaluation.metrics import auc_class, auc_ovo, class_codes, mann_whitney, pool_patients
 from sonogrid.files import write_csv, write_json
-from sonogrid.grid import Grid, cell_folder
+from sonogrid.grid import AXES, CONFIGURATION, Grid
+from sonogrid.layout import Layout
 from sonogrid.reporting import figures
 from sonogrid.reporting.report import chosen_epochs, gather_history, gather_runs
 
@@ -50,6 +51,17 @@ def make_study(axes: dict[str, tuple[str, ...]], results: Path = Path("results")
     )
 
 
+def make_grid(
+    backbones: tuple[str, ...],
+    inits: tuple[str, ...],
+    modalities: tuple[str, ...],
+    folds: int,
+    seeds: tuple[int, ...] = (0,),
+) -> Grid:
+    """A grid without a study."""
+    return Grid(dict(zip(AXES, (backbones, inits, modalities, seeds, tuple(range(folds))), strict=True)))
+
+
 def make_predictions(study: Study, patients: int = 90) -> pd.DataFrame:
     """One or two images of each patient for every configuration; every configuration better than the one before."""
     random, classes = np.random.default_rng(study.seed), study.cohort.classes
@@ -68,6 +80,7 @@ def make_predictions(study: Study, patients: int = 90) -> pd.DataFrame:
                 "backbone": one.backbone,
                 "init": one.init,
                 "modality": one.modality,
+                "seed": 0,
                 "fold": folds[image],
                 "part": "test",
                 "image_id": [f"IMG{number:04d}" for number in range(len(image))],
@@ -157,7 +170,7 @@ def make_effects(metrics: pd.DataFrame, study: Study) -> pd.DataFrame:
 def write_cells(study: Study) -> None:
     """history.csv and run.json of every cell."""
     for number, cell in enumerate(Grid.of(study).cells()):
-        folder, epoch = cell_folder(study.results, cell), np.arange(1, 7)
+        folder, epoch = Layout(study.results).cell(cell), np.arange(1, 7)
         wave = 0.05 * np.sin(epoch + number)
         history = {"epoch": epoch, "train_loss": 1.1 / np.sqrt(epoch), "inner_loss": 1.1 - 0.06 * epoch + wave}
         write_csv(pd.DataFrame(history | {"seconds": 1.0}), folder / "history.csv")

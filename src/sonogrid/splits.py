@@ -16,7 +16,7 @@ import pandas as pd
 
 from sonogrid.cohort.manifest import some
 from sonogrid.cohort.table import read_rows, require_columns
-from sonogrid.config.study import OfficialFolds, Splits
+from sonogrid.config.splits import OfficialFolds, Splits
 from sonogrid.grid import derive_seed
 from sonogrid.problems import InputError, Problem, Problems
 

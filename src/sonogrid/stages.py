@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.images import Canvas
 from sonogrid.config.load import SHIPPED, load_study, parse_section
-from sonogrid.config.study import AuditRequest, Canvas, Splits, Study, Training, json_schema
+from sonogrid.config.splits import Splits
+from sonogrid.config.study import AuditRequest, Study, json_schema
+from sonogrid.config.training import Training
 from sonogrid.console import progress
 from sonogrid.files import read_yaml, sha256, whole_files, write_csv
-from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, checkpoint_file, checkpoints_of, derive_seed
+from sonogrid.grid import Cell, Grid, derive_seed
+from sonogrid.layout import Layout
 from sonogrid.problems import InputError, Problem
 
 if TYPE_CHECKING:
@@ -143,7 +147,7 @@ def pretrain(options: Namespace) -> None:
     from sonogrid.training.fit import fit
 
     torch.set_num_threads(options.threads)
-    folder = options.results / PRETRAINED_FOLDER.format(init=options.init, backbone=options.backbone)
+    folder = Layout(options.results).pretrained(options.init, options.backbone, 0)
     training = parse_section(Training, options.training)
     identity = {
         "backbone": options.backbone,
@@ -174,8 +178,8 @@ def pretrain(options: Namespace) -> None:
         for part in parts
     )
     device = best_device()
-    twin = checkpoints_of(options.results, options.checkpoints) / folder.relative_to(options.results)
-    checkpoint = Checkpoint(checkpoint_file(twin), recipe, whereabouts(device_name(device)))
+    twin = Layout(options.results).checkpoint(folder, options.checkpoints)
+    checkpoint = Checkpoint(twin, recipe, whereabouts(device_name(device)))
     with seeded(seed), progress(f"pretrain {options.backbone}", training.epochs) as advance:
         model = build_model(options.backbone, len(options.classes), size)
         start = checkpoint.load()
@@ -219,7 +223,7 @@ def train(options: Namespace) -> None:
         weights={pair: Path(file) for pair, (_, file) in first.items() if file},
         input_sizes=_each("--input-size", options.backbone, options.input_size),
         results=options.results,
-        checkpoints=checkpoints_of(options.results, options.checkpoints),
+        checkpoints=options.checkpoints,
         together=options.together,
     )
     lacking = [
@@ -229,7 +233,7 @@ def train(options: Namespace) -> None:
     ]
     if lacking:
         raise InputError([Problem("--first-weights", f"says nothing of {', '.join(lacking)}", "Add them")])
-    axes = (options.backbone, options.init, options.modality, options.fold)
+    axes = (options.backbone, options.init, options.modality, [0], options.fold)
     train_cells([Cell(*point) for point in product(*axes)], job)
 
 
@@ -263,7 +267,7 @@ def evaluate(options: Namespace) -> None:
     study = parse_section(Study, options.study)
     out = study.results
     found, grid = load(out / "cohort"), Grid.of(study)
-    files = [cell_folder(out, cell) / "predictions.csv" for cell in grid.cells()]
+    files = [Layout(out).cell_predictions(cell) for cell in grid.cells()]
     predictions = collect(files, grid, load_splits(out / "splits.csv"), found.patients, found.images)
     classes, settings = study.cohort.classes, study.statistics
     # All is computed before anything is written: an interruption in between would leave a part.

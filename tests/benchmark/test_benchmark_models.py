@@ -7,7 +7,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from sonogrid.config.study import Training
+from sonogrid.config.training import Training
 from sonogrid.training.backbones import build_model, logits_of, seeded
 from sonogrid.training.examples import Examples
 from sonogrid.training.fit import Fitting

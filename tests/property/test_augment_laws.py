@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonogrid.config.augment_contract import MODALITIES, ruling
-from sonogrid.config.study import Augment
+from sonogrid.config.training import Augment
 from sonogrid.training.augment import augment, strengths_of
 
 LIMITS = {"horizontal_flip": 1.0, "shift": 0.2, "zoom": 0.3, "rotate": 15.0, "gain": 0.5}

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from sonogrid.arrays import Box, Picture
-from sonogrid.config.study import Canvas
+from sonogrid.config.images import Canvas
 from sonogrid.files import sha256
 from sonogrid.images.boxes import crop, whole
 from sonogrid.images.frame import scan_area

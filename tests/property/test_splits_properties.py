@@ -4,7 +4,7 @@ import pandas as pd
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sonogrid.config.study import Splits
+from sonogrid.config.splits import Splits
 from sonogrid.splits import make_splits
 
 IDS = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=6)

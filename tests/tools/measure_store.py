@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter
 from sonogrid.cohort import read_cohort
 from sonogrid.cohort.manifest import load, save
 from sonogrid.config.cohort import CohortConfig
-from sonogrid.config.study import Canvas
+from sonogrid.config.images import Canvas
 from sonogrid.images.store import build
 
 WIDTH, HEIGHT, LEFT, TOP, WIDE, HIGH = 800, 600, 120, 60, 560, 480

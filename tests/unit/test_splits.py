@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sonogrid.config.study import OfficialFolds, Splits
+from sonogrid.config.splits import OfficialFolds, Splits
 from sonogrid.files import write_csv
 from sonogrid.problems import InputError
 from sonogrid.splits import draw_folds, draw_inner, load_splits, make_splits, verify

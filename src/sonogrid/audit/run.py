@@ -14,8 +14,8 @@ from sonogrid.audit.show import show
 from sonogrid.cohort.manifest import load
 from sonogrid.config.study import AuditRequest
 from sonogrid.console import progress
-from sonogrid.grid import CORPUS_FOLDER
 from sonogrid.images.store import Store, open_store
+from sonogrid.layout import Layout
 from sonogrid.problems import Problem
 from sonogrid.splits import load_splits
 
@@ -60,7 +60,7 @@ def run_audit(request: AuditRequest, workers: int, console: Console | None = Non
 
 
 def _data_folder(request: AuditRequest) -> Path:
-    return request.results / CORPUS_FOLDER.format(init=request.corpus)
+    return Layout(request.results).cohort_of(request.corpus).base
 
 
 def _stores(folder: Path, modalities: tuple[str, ...]) -> tuple[dict[str, Store], dict[str, Path]]:

@@ -22,7 +22,8 @@ from sonogrid.cluster.site_check import NODE_SECONDS, Finding, check_cluster
 from sonogrid.cluster.slurm import partition_of, with_environment
 from sonogrid.cluster.workload import Fit, Job, Workload, workload
 from sonogrid.config.study import Study
-from sonogrid.grid import CORPUS_FOLDER, Grid
+from sonogrid.grid import Grid
+from sonogrid.layout import Layout
 from sonogrid.problems import InputError, Problem
 
 PROFILE = Path("slurm/profile.yaml")
@@ -218,7 +219,7 @@ def notes(work: Workload, configs: Sequence[Path]) -> Iterator[Note]:
 
 def _missing_images(work: Workload, configs: Sequence[Path]) -> Iterator[Note]:
     for name, images in work.images.items():
-        folder = work.study.results / ("cohort" if name == "cohort" else CORPUS_FOLDER.format(init=name))
+        folder = Layout(work.study.results).cohort_of(None if name == "cohort" else name).tables
         whose = "the cohort" if name == "cohort" else f"the corpus of init {name}"
         if images is None:
             command = snakemake_command(folder / "manifest.csv", configs)

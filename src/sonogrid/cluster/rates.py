@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from sonogrid.config.study import Study, Training
+from sonogrid.config.study import Study
+from sonogrid.config.training import Training
 from sonogrid.console import Advance, silent
 from sonogrid.grid import Grid
 from sonogrid.problems import InputError, Problem, Problems
@@ -87,7 +88,7 @@ def setting_of(study: Study, backbone: str, training: Training) -> Setting:
 
 def settings(study: Study) -> list[Setting]:
     """Every setting in which the cells and the pre-training of a study fit a model, each once."""
-    inits = (study.inits[name] for name in Grid.of(study).inits)
+    inits = (study.inits[name] for name in Grid.of(study).texts("init"))
     recipes = [study.training, *(init.training for init in inits if init.source == "corpus" and init.training)]
     pairs = product(study.grid.backbones, recipes)
     return list(dict.fromkeys(setting_of(study, backbone, recipe) for backbone, recipe in pairs))

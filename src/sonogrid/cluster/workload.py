@@ -18,9 +18,11 @@ import pandas as pd
 from sonogrid.cluster.rates import RATES_FILE, Rate, Setting, read_rates, setting_of
 from sonogrid.cluster.requests import Request, requests
 from sonogrid.config.cohort import CohortConfig, PhantomSource
-from sonogrid.config.study import Study, Training
+from sonogrid.config.study import Study
+from sonogrid.config.training import Training
 from sonogrid.files import read_json
-from sonogrid.grid import CORPUS_FOLDER, PRETRAINED_FOLDER, Cell, Grid, cell_folder, derive_seed
+from sonogrid.grid import Cell, Grid, derive_seed
+from sonogrid.layout import Layout
 
 # ---- images
 
@@ -76,7 +78,7 @@ def images_of_corpus(study: Study, init: str) -> Images | None:
     """The images of a pre-training corpus, all modalities together; None where nothing tells their number."""
     corpus = study.inits[init].corpus
     assert corpus is not None
-    file = study.results / CORPUS_FOLDER.format(init=init) / "manifest.csv"
+    file = Layout(study.results).corpus(init).manifest
     counted = _counted(corpus, file, derive_seed(study.seed, "cohort", init))
     if counted is None:
         return None
@@ -259,7 +261,7 @@ class Workload:
 def workload(study: Study) -> Workload:
     """The work in a study, from what lies in its results folder. Raises InputError for a damaged rates.csv."""
     grid = Grid.of(study)
-    corpora = [name for name in grid.inits if study.inits[name].source == "corpus"]
+    corpora = [name for name in grid.texts("init") if study.inits[name].source == "corpus"]
     cohort = images_of_study(study)
     corpus_images = {name: images_of_corpus(study, name) for name in corpora}
     rates = read_rates(study.results / RATES_FILE)
@@ -282,11 +284,11 @@ def workload(study: Study) -> Workload:
 def _job_counts(study: Study, corpora: Sequence[str]) -> dict[str, int]:
     grid = Grid.of(study)
     corpus_modalities = [cast(CohortConfig, study.inits[name].corpus).modalities for name in corpora]
-    pairs = len(grid.backbones) * len(grid.inits)
+    pairs = len(grid.texts("backbone")) * len(grid.texts("init"))
     return {
         "cohort": 1 + len(corpora),
         "images": len(study.grid.modalities) + sum(map(len, corpus_modalities)),
-        "pretrain": len(grid.backbones) * len(corpora),
+        "pretrain": len(grid.texts("backbone")) * len(corpora),
         "train": len(grid) // grid.cells_in_a_job(study.cells_per_job),
         "audit": 1 + len(corpora),
         "evaluate": 1,
@@ -338,7 +340,7 @@ def _cells(study: Study, images: Images | None, rates: Sequence[Rate]) -> dict[C
     """The fit of every cell."""
     parts: Mapping[str, Parts] = images.parts if images else {}
     cells = list(Grid.of(study).cells())
-    read = {cell: read_run(cell_folder(study.results, cell), parts[cell.modality]) for cell in cells if parts}
+    read = {cell: read_run(Layout(study.results).cell(cell), parts[cell.modality]) for cell in cells if parts}
     # A cell of other settings says how fast cells are, but has to be trained again.
     done = {cell for cell, run in read.items() if run and _is_current(run, study, study.training)}
     runs = [run for run in read.values() if run is not None]
@@ -359,7 +361,7 @@ def _pretrain_jobs(study: Study, init: str, images: Images | None, rates: Sequen
     assert recipe is not None
     parts = images.parts["all"] if images else None
     for backbone in study.grid.backbones:
-        folder = study.results / PRETRAINED_FOLDER.format(init=init, backbone=backbone)
+        folder = Layout(study.results).pretrained(init, backbone, 0)
         run = read_run(folder, parts) if parts else None
         speed = _speed(rates, [run] if run else [], setting_of(study, backbone, recipe), "run")
         done = run is not None and _is_current(run, study, recipe)
@@ -381,7 +383,7 @@ def _train_jobs(study: Study, fits: Mapping[Cell, Fit], corpora: Sequence[str]) 
 def _outside(study: Study) -> list[str]:
     grid = Grid.of(study)
     packed = grid.packed_axes(study.cells_per_job)
-    return [axis for axis in grid.axes() if axis not in packed]
+    return [axis for axis in grid.axes if axis not in packed]
 
 
 def _job_name(cell: Cell, outside: Sequence[str]) -> tuple[str, ...]:
@@ -397,5 +399,5 @@ def _panel_jobs(study: Study, rates: Sequence[Rate]) -> Iterator[Job]:
         seconds = maps * rate.panel_seconds if rate else None
         drawn = (study.results / "figures" / f"gradcam_{backbone}_{init}.csv").is_file()
         fit = Fit("explain", backbone, speed_of_rate(rate) if rate else None, seconds, seconds, drawn)
-        needs = {_job_name(Cell(backbone, init, one, fold), outside) for one in modalities for fold in folds}
+        needs = {_job_name(Cell(backbone, init, one, 0, fold), outside) for one in modalities for fold in folds}
         yield Job((fit,), ("explain", backbone, init), frozenset(needs))

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sonogrid.evaluation.metrics import CONFIGURATION
 from sonogrid.evaluation.predictions import exact_number, read_predictions
-from sonogrid.grid import Grid
+from sonogrid.grid import CONFIGURATION, Grid
 from sonogrid.problems import Problems
 
 CELL = [*CONFIGURATION, "fold"]
@@ -42,7 +41,7 @@ def collect(
     _check_cells(rows, cells, problems)
     rows = rows[pd.MultiIndex.from_frame(rows[CELL]).isin(cells)]
     test = rows[rows["part"] == "test"]
-    source = rows if manifest is None else manifest[manifest["modality"].isin(grid.modalities)]
+    source = rows if manifest is None else manifest[manifest["modality"].isin(grid.texts("modality"))]
     held_out = _held_out(splits, source, problems)
     _check_rows(test, held_out, patients, problems)
     _check_coverage(rows, source, held_out, problems)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sonogrid.config.study import Statistics
+from sonogrid.config.results import Statistics
 from sonogrid.evaluation.intervals import (
     INTERVALS,
     Estimate,
@@ -25,7 +25,6 @@ from sonogrid.evaluation.intervals import (
 )
 from sonogrid.evaluation.metrics import (
     AUCS,
-    CONFIGURATION,
     PLAIN,
     Floats,
     Ints,
@@ -36,7 +35,7 @@ from sonogrid.evaluation.metrics import (
     score_images,
     why_undefined,
 )
-from sonogrid.grid import derive_seed
+from sonogrid.grid import CONFIGURATION, derive_seed
 from sonogrid.problems import Problems
 
 METRIC_COLUMNS = [

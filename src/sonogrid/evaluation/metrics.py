@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sonogrid.grid import CONFIGURATION
 from sonogrid.problems import Problems
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Pooling = Literal["log", "mean"]
 
-CONFIGURATION = ["backbone", "init", "modality"]
 ECE_BINS = 10
 """Number of equal-mass bins of the expected calibration error."""
 SMALLEST_P = float(np.finfo(np.float64).eps)

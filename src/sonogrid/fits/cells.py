@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from sonogrid.cohort.manifest import labels_of
-from sonogrid.config.study import Training
+from sonogrid.config.training import Training
 from sonogrid.console import progress
 from sonogrid.files import read_json, read_once, remove_leftovers, sha256, whole_files, write_csv
 from sonogrid.fits.checkpoint import Checkpoint
@@ -33,8 +33,9 @@ from sonogrid.fits.record import (
     write_history,
     write_record,
 )
-from sonogrid.grid import Cell, cell_folder, checkpoint_file
+from sonogrid.grid import Cell
 from sonogrid.images.store import open_store
+from sonogrid.layout import Layout
 from sonogrid.problems import CellError, InputError, Problem
 from sonogrid.provenance import whereabouts
 from sonogrid.splits import load_splits
@@ -79,7 +80,7 @@ class Job:
         inputs = [self.patients, self.splits, self.stores[cell.modality][1], *([weights] if weights else [])]
         identity = asdict(cell) | {"init_source": self.init_sources[cell.init]}
         identity["accepted_findings"] = accepted_findings(self.certificate)
-        size, seed = self.input_sizes[cell.backbone], cell.seed(self.study_seed)
+        size, seed = self.input_sizes[cell.backbone], cell.random_seed(self.study_seed)
         return recipe_of(identity, self.classes, size, self.training, self.study_seed, seed, self.threads, inputs)
 
     def part(self, cell: Cell, name: str) -> Examples:
@@ -102,7 +103,7 @@ def train_cells(cells: Sequence[Cell], job: Job) -> None:
         if failures:
             raise CellError(failures, len(cells))
     for cell in cells:
-        checkpoint_file(cell_folder(job.checkpoints, cell)).unlink(missing_ok=True)
+        Layout(job.results).checkpoint(Layout(job.results).cell(cell), job.checkpoints).unlink(missing_ok=True)
 
 
 def _one_by_one(cells: Sequence[Cell], job: Job) -> dict[Cell, Problem]:
@@ -156,12 +157,14 @@ def _outcome(cell: Cell, task: Future[Problem | None]) -> Problem | None:
 
 def _secure(cell: Cell, job: Job) -> None:
     """Make a checkpoint of a cell that was done before: Snakemake removes it with the others if one of them fails."""
-    folder = cell_folder(job.results, cell)
+    folder = Layout(job.results).cell(cell)
     run = read_json(folder / "run.json")
     history = read_history(folder / "history.csv")
     chosen = run["chosen_epoch"]
     reached = {"history": history, "chosen_epoch": chosen, "best_loss": history[chosen - 1]["inner_loss"]}
-    checkpoint = Checkpoint(checkpoint_file(cell_folder(job.checkpoints, cell)), job.recipe(cell), {})
+    checkpoint = Checkpoint(
+        Layout(job.results).checkpoint(Layout(job.results).cell(cell), job.checkpoints), job.recipe(cell), {}
+    )
     checkpoint.earlier, checkpoint.first_epoch = run["attempts"], len(history) + 1
     checkpoint.keep({"fit": reached, "best_weights": load_file(folder / "model.safetensors"), "done": True})
 
@@ -181,7 +184,7 @@ def _attempt(cell: Cell, job: Job, place: str = "") -> Problem | None:
 
 
 def _name(cell: Cell) -> str:
-    return f"cell {cell.backbone} {cell.init} {cell.modality} fold {cell.fold}"
+    return str(cell)
 
 
 def train_cell(cell: Cell, job: Job, place: str = "") -> bool:
@@ -190,8 +193,8 @@ def train_cell(cell: Cell, job: Job, place: str = "") -> bool:
     Returns False for a cell that is done with the same recipe and kept. Raises InputError and what torch raises.
     """
     torch.set_num_threads(job.threads)
-    folder, recipe = cell_folder(job.results, cell), job.recipe(cell)
-    file = checkpoint_file(cell_folder(job.checkpoints, cell))
+    folder, recipe = Layout(job.results).cell(cell), job.recipe(cell)
+    file = Layout(job.results).checkpoint(Layout(job.results).cell(cell), job.checkpoints)
     if is_done(folder, FILES, recipe):
         print(f"{_name(cell)}{place}: done before with the same recipe, kept", file=sys.stderr)
         return False

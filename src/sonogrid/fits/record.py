@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from sonogrid.config.study import Training
+from sonogrid.config.training import Training
 from sonogrid.files import read_json, read_once, sha256, write_csv, write_json
 from sonogrid.problems import InputError, Problem
 from sonogrid.provenance import circumstances, code_digest, package_versions

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sonogrid.arrays import Picture
-from sonogrid.config.study import Canvas
+from sonogrid.config.images import Canvas
 from sonogrid.console import Advance, silent
 from sonogrid.files import digest, sha256, whole_file, write_csv
 from sonogrid.images.boxes import blackened, crop

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from sonogrid.config.study import Study
-from sonogrid.evaluation.metrics import CONFIGURATION, class_codes, confusion
+from sonogrid.evaluation.metrics import class_codes, confusion
 from sonogrid.files import whole_file
-from sonogrid.grid import Grid
+from sonogrid.grid import CONFIGURATION, Grid
 from sonogrid.reporting.tables import (
     ALL,
     effect_rows,
@@ -90,7 +90,7 @@ def set_title(figure: Figure, text: str, simulated: bool) -> None:
 
 
 def _rows(grid: Grid) -> list[tuple[str, str]]:
-    return list(product(grid.backbones, grid.inits))
+    return list(product(grid.texts("backbone"), grid.texts("init")))
 
 
 def _of(frame: pd.DataFrame, *key: str) -> pd.DataFrame:
@@ -126,7 +126,7 @@ def auc_heatmap(metrics: pd.DataFrame, study: Study) -> Figure:
     """
     grid = Grid.of(study)
     rows = primary_rows(metrics, grid)
-    names, shape = _rows(grid), (len(grid.backbones) * len(grid.inits), len(grid.modalities))
+    names, shape = _rows(grid), (len(grid.texts("backbone")) * len(grid.texts("init")), len(grid.texts("modality")))
     values = rows["value"].to_numpy(dtype=float).reshape(shape)
     figure = Figure(figsize=(1.35 * shape[1] + 2.6, 0.52 * shape[0] + 1.1))
     ax = figure.subplots()
@@ -139,7 +139,7 @@ def auc_heatmap(metrics: pd.DataFrame, study: Study) -> Figure:
         ax.text(x, y - 0.12, value if bounds else text, ha="center", va="center", color=colour, fontsize=10)
         if bounds:
             ax.text(x, y + 0.26, f"[{bounds}", ha="center", va="center", color=colour, fontsize=7)
-    ax.set_xticks(range(shape[1]), [modality_name(modality) for modality in grid.modalities], fontsize=9)
+    ax.set_xticks(range(shape[1]), [modality_name(modality) for modality in grid.texts("modality")], fontsize=9)
     ax.set_yticks(range(shape[0]), [f"{backbone}  {init}" for backbone, init in names], fontsize=8)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -201,10 +201,10 @@ def roc_curves(patients: pd.DataFrame, study: Study, simulated: bool) -> Figure:
     """
     grid = Grid.of(study)
     classes = study.cohort.classes if len(study.cohort.classes) > 2 else study.cohort.classes[1:]
-    columns = [modality_name(modality) for modality in grid.modalities]
+    columns = [modality_name(modality) for modality in grid.texts("modality")]
     share = {"sharex": True, "sharey": True}
     figure, axes = _panels([f"{name} vs rest" for name in classes], columns, (1.95, 2.0), share)
-    for (row, name), (column, modality) in product(enumerate(classes), enumerate(grid.modalities)):
+    for (row, name), (column, modality) in product(enumerate(classes), enumerate(grid.texts("modality"))):
         ax = axes[row, column]
         ax.plot([0, 1], [0, 1], color="0.8", linewidth=0.8, zorder=0)
         for backbone, init in _rows(grid):
@@ -223,8 +223,8 @@ def roc_curves(patients: pd.DataFrame, study: Study, simulated: bool) -> Figure:
 def _look(grid: Grid, backbone: str, init: str) -> dict[str, Any]:
     """Colour tells the backbone, dashes tell the init."""
     return {
-        "color": COLOURS[grid.backbones.index(backbone) % len(COLOURS)],
-        "linestyle": DASHES[grid.inits.index(init) % len(DASHES)],
+        "color": COLOURS[grid.texts("backbone").index(backbone) % len(COLOURS)],
+        "linestyle": DASHES[grid.texts("init").index(init) % len(DASHES)],
     }
 
 
@@ -243,12 +243,14 @@ def confusion_matrices(patients: pd.DataFrame, study: Study, simulated: bool) ->
     percentage of the true class, which is also the colour.
     """
     grid, classes = Grid.of(study), study.cohort.classes
-    columns = [modality_name(modality) for modality in grid.modalities]
+    columns = [modality_name(modality) for modality in grid.texts("modality")]
     side = max(0.37 * len(classes) + 0.12, 1.2)
     names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
     share = {"sharex": True, "sharey": True}
     figure, axes = _panels(names, columns, (side + 0.1, side), share)
-    for (row, (backbone, init)), (column, modality) in product(enumerate(_rows(grid)), enumerate(grid.modalities)):
+    for (row, (backbone, init)), (column, modality) in product(
+        enumerate(_rows(grid)), enumerate(study.grid.modalities)
+    ):
         part = _of(patients, backbone, init, modality)
         p = part[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
         _draw_confusion(axes[row, column], confusion(class_codes(part["label"], classes), p))
@@ -285,10 +287,12 @@ def training_curves(
     """
     grid = Grid.of(study)
     names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
-    columns = [modality_name(modality) for modality in grid.modalities]
+    columns = [modality_name(modality) for modality in grid.texts("modality")]
     figure, axes = _panels(names, columns, (2.1, 1.35), {"sharex": True, "sharey": "row"})
     lines = {"train_loss": ("training loss", COLOURS[4]), "inner_loss": ("inner log loss", COLOURS[0])}
-    for (row, (backbone, init)), (column, modality) in product(enumerate(_rows(grid)), enumerate(grid.modalities)):
+    for (row, (backbone, init)), (column, modality) in product(
+        enumerate(_rows(grid)), enumerate(study.grid.modalities)
+    ):
         ax = axes[row, column]
         for fold, epochs in _of(history, backbone, init, modality).groupby("fold"):
             for loss, (_, colour) in lines.items():

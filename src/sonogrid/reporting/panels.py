@@ -15,11 +15,12 @@ from sonogrid.cohort.manifest import load
 from sonogrid.config.study import Study
 from sonogrid.console import Advance
 from sonogrid.evaluation.predictions import read_predictions
-from sonogrid.grid import Cell, cell_folder
+from sonogrid.grid import Cell
 from sonogrid.images.decode import open_mask
 from sonogrid.images.framing import SCAN
 from sonogrid.images.geometry import letterbox_mask
 from sonogrid.images.store import Store, open_store
+from sonogrid.layout import Layout
 from sonogrid.reporting.gradcam import Panel, chosen_examples, grad_cam, share_in_lesion
 from sonogrid.training.backbones import best_device, build_model, load_weights
 from sonogrid.training.examples import resized
@@ -33,7 +34,7 @@ def make_panels(study: Study, backbone: str, init: str, advance: Advance) -> tup
     cohort = load(results / "cohort")
     masks = cohort.images.set_index("image_id")["mask_path"].fillna("")
     for modality in study.grid.modalities:
-        cells = [Cell(backbone, init, modality, fold) for fold in range(study.splits.folds)]
+        cells = [Cell(backbone, init, modality, study.grid.seeds[0], fold) for fold in range(study.splits.folds)]
         store = open_store(*(results / "images" / f"{modality}.{kind}" for kind in ("npy", "csv")))
         chosen = chosen_examples(_held_out(results, cells), study.cohort.classes, study.explain.quantiles)
         for row in chosen.to_dict("records"):
@@ -47,7 +48,7 @@ def make_panels(study: Study, backbone: str, init: str, advance: Advance) -> tup
 
 
 def _held_out(results: Path, cells: list[Cell]) -> pd.DataFrame:
-    rows = pd.concat([read_predictions(cell_folder(results, cell) / "predictions.csv") for cell in cells])
+    rows = pd.concat([read_predictions(Layout(results).cell_predictions(cell)) for cell in cells])
     return rows[rows["part"] == "test"].reset_index(drop=True)
 
 
@@ -56,9 +57,7 @@ def _panel(
 ) -> Panel:
     size = study.images.input_size.get(cell.backbone, study.images.size)
     classes = study.cohort.classes
-    model = load_weights(
-        build_model(cell.backbone, len(classes), size), cell_folder(results, cell) / "model.safetensors"
-    ).to(best_device())
+    model = load_weights(build_model(cell.backbone, len(classes), size), Layout(results).model(cell)).to(best_device())
     canvas = np.array(store.pixels[int(line["row"])])
     image = resized(torch.from_numpy(canvas).permute(2, 0, 1)[None], size)[0]
     return Panel(

@@ -17,7 +17,8 @@ from PIL import Image
 
 from sonogrid.config.study import Study
 from sonogrid.files import read_json, write_text
-from sonogrid.grid import CELL_FOLDER, PRETRAINED_FOLDER, Grid, cell_folder
+from sonogrid.grid import Grid
+from sonogrid.layout import ANY_CELL, Layout
 from sonogrid.problems import Problems
 from sonogrid.reporting.formats import Table, render, to_html
 from sonogrid.reporting.tables import (
@@ -91,7 +92,8 @@ def gather_history(results: Path, grid: Grid) -> pd.DataFrame:
 
 def _of_cells(results: Path, grid: Grid, name: str) -> list[tuple[Path, dict[str, Any]]]:
     """The file of that name of every cell, with its axes by name; InputError names the missing ones."""
-    found = [(cell_folder(results, cell) / name, asdict(cell)) for cell in grid.cells()]
+    layout = Layout(results)
+    found = [(layout.cell(cell) / name, asdict(cell)) for cell in grid.cells()]
     problems = Problems()
     for path, _ in found:
         if not path.is_file():
@@ -140,7 +142,7 @@ def write_report(study: Study, results: Results, path: Path) -> None:
         grid=grid,
         simulated=simulated,
         metric=metric_name(study),
-        modalities=[modality_name(modality) for modality in grid.modalities],
+        modalities=[modality_name(modality) for modality in grid.texts("modality")],
         ablation=Markup(to_html(ablation)),
         effect=Markup(to_html(effect)) if effect else None,
         ceiling=_ceiling(results.ceiling, rows) if results.ceiling else [],
@@ -346,8 +348,13 @@ def _files(study: Study, tables: Sequence[Table], pictures: Sequence[Picture]) -
         ("splits.csv", "patients in folds and parts"),
         *((f"tables/{table.name}.{{{formats}}}", "a table of this report") for table in tables),
         *((f"figures/{picture.stem}.{{png, svg}}", "a figure of this report") for picture in pictures),
-        (f"{CELL_FOLDER}/", "model.safetensors, history.csv, predictions.csv, run.json of a cell"),
+        (f"{Layout(Path()).cell(ANY_CELL)}/", "model.safetensors, history.csv, predictions.csv, run.json of a cell"),
     ]
     if any(study.inits[init].source == "corpus" for init in study.grid.inits):
-        listed.append((f"{PRETRAINED_FOLDER}/", "pre-trained weights, history.csv, run.json"))
+        listed.append(
+            (
+                f"{Layout(Path()).pretrained('{init}', '{backbone}', '{seed}')}/",
+                "pre-trained weights, history.csv, run.json",
+            )
+        )
     return listed

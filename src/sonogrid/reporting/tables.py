@@ -13,9 +13,8 @@ from typing import Any
 import pandas as pd
 
 from sonogrid.config.study import Study
-from sonogrid.evaluation.metrics import CONFIGURATION
 from sonogrid.evaluation.predictions import exact_number
-from sonogrid.grid import Grid
+from sonogrid.grid import CONFIGURATION, Grid
 from sonogrid.problems import Problems
 from sonogrid.reporting.formats import MINUS, Entry, Table
 
@@ -101,7 +100,9 @@ def effect_rows(effects: pd.DataFrame, study: Study) -> pd.DataFrame:
     init, reference = study.statistics.pretraining_effect
     chosen = effects[effects["init"].eq(init) & effects["reference"].eq(reference) & effects["metric"].eq(PRIMARY)]
     grid = Grid.of(study)
-    wanted = [(backbone, init, modality) for backbone, modality in product(grid.backbones, grid.modalities)]
+    wanted = [
+        (backbone, init, modality) for backbone, modality in product(grid.texts("backbone"), grid.texts("modality"))
+    ]
     wanted += [(ALL, init, ALL)] * (len(wanted) > 1)
     what = f"paired difference to {reference} with a BCa interval"
     return _exactly_one(_with_bca(chosen), wanted, "effects.csv", what)
@@ -151,10 +152,10 @@ def ablation_table(metrics: pd.DataFrame, study: Study) -> Table:
         for row in _records(rows)
     }
     body = tuple(
-        (Entry(backbone), Entry(init), *(entries[backbone, init, modality] for modality in grid.modalities))
-        for backbone, init in product(grid.backbones, grid.inits)
+        (Entry(backbone), Entry(init), *(entries[backbone, init, modality] for modality in grid.texts("modality")))
+        for backbone, init in product(grid.texts("backbone"), grid.texts("init"))
     )
-    head = ("Backbone", "Init", *(modality_name(modality) for modality in grid.modalities))
+    head = ("Backbone", "Init", *(modality_name(modality) for modality in grid.texts("modality")))
     what = f"{metric_name(study)} at patient level, averaged over {grid.folds} folds"
     text = caption(f"{what} (weights: number of case pairs)", study, rows)
     return Table("ablation", text, head, body, 2, footnotes, _numbers(rows))

@@ -25,7 +25,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from sonogrid.config.augment_contract import OFFERED, strength
 from sonogrid.config.base import Modality
-from sonogrid.config.study import Augment
+from sonogrid.config.training import Augment
 
 
 def strengths_of(told: Augment, modalities: Sequence[Modality]) -> Tensor:

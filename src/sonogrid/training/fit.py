@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from sonogrid.config.study import Training
+from sonogrid.config.training import Training
 from sonogrid.console import Advance, silent
 from sonogrid.problems import InputError, Problem
 from sonogrid.training.augment import augment, strengths_of

@@ -11,7 +11,8 @@ from sonogrid.audit.run import run_audit
 from sonogrid.cohort import read_cohort
 from sonogrid.cohort.manifest import load, save
 from sonogrid.config.cohort import CohortConfig
-from sonogrid.config.study import AuditRequest, Canvas
+from sonogrid.config.images import Canvas
+from sonogrid.config.study import AuditRequest
 from sonogrid.console import silent
 from sonogrid.images.store import build
 

@@ -21,7 +21,8 @@ from sonogrid.config.augment_contract import (
     strength,
 )
 from sonogrid.config.load import load_study
-from sonogrid.config.study import Augment, json_schema
+from sonogrid.config.study import json_schema
+from sonogrid.config.training import Augment
 from sonogrid.problems import InputError
 from sonogrid.training import augment
 

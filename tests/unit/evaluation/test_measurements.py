@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from sonogrid.config.study import Statistics
+from sonogrid.config.results import Statistics
 from sonogrid.evaluation.collect import collect
 from sonogrid.evaluation.intervals import INTERVALS
 from sonogrid.evaluation.measurements import EFFECT_COLUMNS, METRIC_COLUMNS, effects, measure

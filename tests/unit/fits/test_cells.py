@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sonogrid.config.study import Training
+from sonogrid.config.training import Training
 from sonogrid.fits import cells as module
 from sonogrid.fits.cells import FILES, Job, train_cells
 from sonogrid.grid import Cell, cell_folder

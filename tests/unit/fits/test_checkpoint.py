@@ -10,7 +10,7 @@ import pytest
 import torch
 from unit.training.test_fit import CPU, bright_or_dark
 
-from sonogrid.config.study import Training
+from sonogrid.config.training import Training
 from sonogrid.files import read_once, remove_leftovers
 from sonogrid.fits.checkpoint import LARGEST_SHARE, Checkpoint
 from sonogrid.provenance import whereabouts

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sonogrid.arrays import Box, Picture
 from sonogrid.config.cohort import Layout
-from sonogrid.config.study import Canvas
+from sonogrid.config.images import Canvas
 from sonogrid.files import sha256
 from sonogrid.images.colour import encode_stiffness
 from sonogrid.images.colour_maps import STIFFNESS_MAPS

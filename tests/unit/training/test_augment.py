@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sonogrid.config.augment_contract import OFFERED
-from sonogrid.config.study import Augment
+from sonogrid.config.training import Augment
 from sonogrid.training.augment import augment, strengths_of
 
 STILL = Augment(horizontal_flip=0.0, shift=0.0, zoom=0.0, rotate=0.0, gain=0.0)

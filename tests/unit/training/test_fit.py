@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sonogrid.config.study import Augment, Training
+from sonogrid.config.training import Augment, Training
 from sonogrid.problems import InputError
 from sonogrid.training.backbones import build_model, logits_of, seeded
 from sonogrid.training.examples import Examples, balanced_weights

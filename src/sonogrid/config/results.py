@@ -1,0 +1,27 @@
+"""The `explain` and `statistics` sections of config.yaml: what is made of the trained models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from sonogrid.config.base import Name, Section, unique
+
+
+class Explain(Section):
+    """Grad-CAM panels: for each class, the held-out patients at these quantiles of p(true class)."""
+
+    quantiles: Annotated[
+        tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...], Field(min_length=1), AfterValidator(unique)
+    ] = (0.5,)
+
+
+class Statistics(Section):
+    """Patient bootstrap."""
+
+    resamples: int = Field(2000, ge=200)
+    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    pretraining_effect: Annotated[tuple[Name, Name], AfterValidator(unique)] | None = Field(
+        None, description="[init, reference]: the paired difference of the effect table; null: no table"
+    )
