@@ -42,13 +42,16 @@ def load_study(raw: Mapping[str, Any]) -> Study:
 
 def merge_configs(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return two configurations as one, as `snakemake --configfile` does: mappings merge, all else is replaced."""
-    both = {
-        key: merge_configs(below[key] if isinstance(below.get(key), Mapping) else {}, value)
-        if isinstance(value, Mapping)
-        else value
-        for key, value in above.items()
-    }
-    return dict(below) | both
+    return dict(_merged(below, above))
+
+
+def _merged(below: Any, above: Mapping[str, Any]) -> Any:
+    if not above:
+        return below
+    both = dict(below) if isinstance(below, Mapping) else {}
+    for key, value in above.items():
+        both[key] = _merged(both.get(key, {}), value) if isinstance(value, Mapping) else value
+    return both
 
 
 def load_files(paths: Sequence[Path]) -> Study:
