@@ -61,14 +61,14 @@ FORMER = ("cells/resnet18/scratch/bmode/fold0/run.json", "pretrained/pretrained/
 
 
 @pytest.mark.parametrize("name", FORMER)
-def test_results_of_version_0_1_are_refused_and_left_alone(tmp_path: Path, name: str) -> None:
+def test_results_without_seeds_are_refused_and_left_alone(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"backbone": "resnet18"}))
     with pytest.raises(InputError) as caught:
         refuse_former_results(tmp_path)
     message = str(caught.value)
-    assert "made by version 0.1" in message and str(file.parent) in message and f"mv {tmp_path}" in message
+    assert "made by an earlier version" in message and str(file.parent) in message and f"mv {tmp_path}" in message
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
 
 
