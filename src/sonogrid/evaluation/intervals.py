@@ -1,4 +1,4 @@
-"""Point values to intervals and tests: patient bootstrap, percentile and BCa limits, differences, Holm.
+"""Point values to intervals and tests: patient bootstrap, percentile and BCa limits, differences.
 
 The patients of the cohort are resampled once, stratified by class within folds, and every configuration is
 computed on the same resamples; a patient who lacks a modality is left out of its configurations. All AUCs
@@ -270,17 +270,3 @@ def _usable(estimate: Estimate) -> tuple[Floats, str]:
 
 def _join(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
-
-
-def holm(p: Sequence[float] | Floats) -> Floats:
-    """Holm's step-down adjustment of a family of p-values (n,); NaN stays NaN and does not count as a test.
-
-    Holm (1979, Scandinavian Journal of Statistics 6:65).
-    """
-    raw = np.asarray(p, dtype=np.float64)
-    tests = np.flatnonzero(np.isfinite(raw))
-    order = tests[np.argsort(raw[tests], kind="stable")]
-    steps = raw[order] * np.arange(len(order), 0, -1)
-    adjusted = np.full(raw.shape, np.nan)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return adjusted

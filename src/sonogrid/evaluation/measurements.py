@@ -18,7 +18,6 @@ from sonogrid.evaluation.intervals import (
     PairTables,
     Resamples,
     draw_resamples,
-    holm,
     mean_estimate,
     p_value,
     pair_tables,
@@ -36,6 +35,7 @@ from sonogrid.evaluation.metrics import (
     why_undefined,
 )
 from sonogrid.grid import CONFIGURATION, derive_seed
+from sonogrid.multiplicity import holm
 from sonogrid.problems import Problems
 
 METRIC_COLUMNS = [

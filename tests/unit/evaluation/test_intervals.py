@@ -10,7 +10,6 @@ from sonogrid.evaluation.intervals import (
     acceleration,
     bca_interval,
     draw_resamples,
-    holm,
     mean_estimate,
     p_value,
     pair_tables,
@@ -40,17 +39,6 @@ def estimate(seed: int = 1, **options: float) -> Estimate:
 def of(value: float, replicates: list[float] | np.ndarray, jackknife: list[float] | None = None) -> Estimate:
     left_out = np.array(jackknife if jackknife is not None else [0.1, 0.2, 0.3])
     return Estimate(value, np.asarray(replicates, dtype=float), left_out, np.zeros(len(left_out), dtype=int))
-
-
-def test_holm_matches_r() -> None:
-    adjusted = holm([0.01, 0.02, 0.03, 0.04, 0.05, 0.001, 0.2])
-    assert adjusted == pytest.approx([0.06, 0.10, 0.12, 0.12, 0.12, 0.007, 0.20])
-
-
-def test_holm_caps_at_one_and_leaves_out_undefined_tests() -> None:
-    assert holm([0.6, np.nan, 0.7]) == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
-    assert holm([0.02, np.nan]) == pytest.approx([0.02, np.nan], nan_ok=True)
-    assert len(holm([])) == 0
 
 
 def test_resamples_keep_the_size_of_every_class_in_every_fold() -> None:
