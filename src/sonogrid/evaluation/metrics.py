@@ -113,7 +113,7 @@ def _weights(y: Int64s, weights: Float64s | None) -> Float64s:
 
 
 def _of(weights: Float64s, rows: Int64s) -> Float64s:
-    """The weights of some rows; contiguous, so that a sum has the same rounding with leading axes and without."""
+    """The weights of some rows."""
     return np.take(weights, rows, axis=-1)
 
 
