@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import log_softmax
+from scipy import special
 
 from sonogrid.grid import AXES
 from sonogrid.problems import Problems
@@ -53,13 +53,13 @@ def _pool(predictions: pd.DataFrame, classes: Sequence[str], keys: list[str], ho
     _refuse_two_labels(predictions)
     # Sorting by image makes the floating-point sums, and so every tie, independent of the order of the rows.
     rows = predictions.sort_values([*keys, *(["image_id"] if "image_id" not in keys else [])])
-    log_p = log_softmax(rows[[f"logit_{name}" for name in classes]].to_numpy(dtype=np.float64), axis=-1)
+    log_p = special.log_softmax(rows[[f"logit_{name}" for name in classes]].to_numpy(dtype=np.float64), axis=-1)
     unit = rows.groupby(keys, sort=False).ngroup().to_numpy()
     starts = np.flatnonzero(np.diff(unit, prepend=-1))
     n_images = np.diff(starts, append=len(rows))
     summed = np.add.reduceat(log_p if how == "log" else np.exp(log_p), starts) if len(rows) else log_p
     pooled = summed / n_images[:, None]
-    p = np.exp(log_softmax(pooled, axis=-1)) if how == "log" else pooled
+    p = np.exp(special.log_softmax(pooled, axis=-1)) if how == "log" else pooled
     result = rows.iloc[starts][[*keys, "label"]].reset_index(drop=True)
     return result.assign(**{f"p_{name}": p[:, k] for k, name in enumerate(classes)}, n_images=n_images)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_softmax
 from torch import nn
 
+from sonogrid.evaluation.metrics import log_softmax
 from sonogrid.grid import Cell
 from sonogrid.training.backbones import logits_of
 from sonogrid.training.examples import Examples
@@ -17,7 +17,7 @@ from sonogrid.training.examples import Examples
 def predictions_of(model: nn.Module, examples: Examples, cell: Cell, part: str, classes: Sequence[str]) -> pd.DataFrame:
     """One row an image: identity of the cell, part, image, patient, label, logits and probabilities."""
     logits = logits_of(model, examples.images).astype(np.float64)
-    probabilities = np.exp(log_softmax(logits, axis=-1))
+    probabilities = np.exp(log_softmax(logits))
     return pd.DataFrame(
         {
             "backbone": cell.backbone,
