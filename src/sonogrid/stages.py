@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.images import Canvas
 from sonogrid.config.load import SHIPPED, load_study, parse_section
 from sonogrid.config.splits import Splits
 from sonogrid.config.study import AuditRequest, Study, json_schema
-from sonogrid.config.training import Training
 from sonogrid.console import progress
-from sonogrid.files import read_yaml, sha256, whole_files, write_csv
-from sonogrid.grid import Cell, Grid, derive_seed
+from sonogrid.files import read_yaml, write_csv
+from sonogrid.grid import AXES, Cell, Grid, derive_seed
 from sonogrid.layout import Layout
 from sonogrid.problems import InputError, Problem
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-
-Value = TypeVar("Value")
 
 
 def check(options: Namespace) -> None:
@@ -133,64 +130,11 @@ def audit(options: Namespace) -> None:
 
 
 def pretrain(options: Namespace) -> None:
-    """Train one backbone on a corpus, from its last epoch if it was cut short."""
-    import torch
+    """Pre-train one backbone on the corpus of an init, from its last epoch if it was cut short."""
+    from sonogrid.fits.pretraining import pretrain as run
 
-    from sonogrid.cohort.manifest import labels_of
-    from sonogrid.fits.checkpoint import Checkpoint
-    from sonogrid.fits.pretraining import divide
-    from sonogrid.fits.record import accepted_findings, is_done, recipe_of, run_record, write_history, write_record
-    from sonogrid.images.store import open_store
-    from sonogrid.provenance import whereabouts
-    from sonogrid.training.backbones import best_device, build_model, device_name, save_weights, seeded
-    from sonogrid.training.examples import examples_of, joined
-    from sonogrid.training.fit import fit
-
-    torch.set_num_threads(options.threads)
-    folder = Layout(options.results).pretrained(options.init, options.backbone, 0)
-    training = parse_section(Training, options.training)
-    identity = {
-        "backbone": options.backbone,
-        "init": options.init,
-        "modalities": options.modalities,
-        "inner_fraction": options.inner_fraction,
-        "accepted_findings": accepted_findings(options.certificate),
-    }
-    seed = derive_seed(options.seed, "pretrain", options.init, options.backbone)
-    inputs = [options.patients, *options.indexes]
-    size, threads = options.input_size, options.threads
-    recipe = recipe_of(identity, options.classes, size, training, options.seed, seed, threads, inputs)
-    files = [folder / name for name in ("run.json", "history.csv", "weights.safetensors")]
-    if is_done(folder, [file.name for file in files], recipe):
-        print(f"pretrain {options.backbone}: done before with the same recipe, kept", file=sys.stderr)
-        return
-    files[0].unlink(missing_ok=True)
-    labels = labels_of(options.patients)
-    parts = divide(labels, options.inner_fraction, derive_seed(options.seed, "pretrain", options.init))
-    stores = [open_store(npy, csv) for npy, csv in zip(options.stores, options.indexes, strict=True)]
-    train_part, inner_part = (
-        joined(
-            [
-                examples_of(store, modality, part, options.classes, size)
-                for store, modality in zip(stores, options.modalities, strict=True)
-            ]
-        )
-        for part in parts
-    )
-    device = best_device()
-    twin = Layout(options.results).checkpoint(folder, options.checkpoints)
-    checkpoint = Checkpoint(twin, recipe, whereabouts(device_name(device)))
-    with seeded(seed), progress(f"pretrain {options.backbone}", training.epochs) as advance:
-        model = build_model(options.backbone, len(options.classes), size)
-        start = checkpoint.load()
-        result = fit(model, train_part, inner_part, training, seed, device, advance, start, checkpoint.keep)
-    attempts = checkpoint.attempts(len(result.history))
-    record = run_record(recipe, result, attempts, certificate=sha256(options.certificate))
-    with whole_files(*files) as (run, history, weights):
-        save_weights(model, weights)
-        write_history(result, history)
-        write_record(record, run)
-    checkpoint.file.unlink(missing_ok=True)
+    study = parse_section(Study, options.study)
+    run(options.init, options.backbone, options.seed, study, options.checkpoints, options.threads)
 
 
 def rates(options: Namespace) -> None:
@@ -207,54 +151,11 @@ def rates(options: Namespace) -> None:
 
 def train(options: Namespace) -> None:
     """Train the cells of a job, then predict their inner and held-out patients."""
-    from sonogrid.fits.cells import Job, train_cells
+    from sonogrid.jobs import train_cells
 
-    first = dict(map(_first_weights, options.first_weights))
-    job = Job(
-        classes=tuple(options.classes),
-        training=parse_section(Training, options.training),
-        study_seed=options.seed,
-        threads=options.threads,
-        patients=options.patients,
-        splits=options.splits,
-        certificate=options.certificate,
-        stores=_each("--stores and --indexes", options.modality, zip(options.stores, options.indexes, strict=False)),
-        init_sources={init: source for (init, _), (source, _) in first.items()},
-        weights={pair: Path(file) for pair, (_, file) in first.items() if file},
-        input_sizes=_each("--input-size", options.backbone, options.input_size),
-        results=options.results,
-        checkpoints=options.checkpoints,
-        together=options.together,
-    )
-    lacking = [
-        f"{init}/{backbone}"
-        for init, backbone in product(options.init, options.backbone)
-        if (init, backbone) not in first
-    ]
-    if lacking:
-        raise InputError([Problem("--first-weights", f"says nothing of {', '.join(lacking)}", "Add them")])
-    axes = (options.backbone, options.init, options.modality, [0], options.fold)
-    train_cells([Cell(*point) for point in product(*axes)], job)
-
-
-def _each(flag: str, names: Sequence[str], values: Iterable[Value]) -> dict[str, Value]:
-    """One value for each name, in the same order; raises InputError where the numbers differ."""
-    given = list(values)
-    if len(given) != len(names):
-        what = f"gives {len(given)} values for {len(names)} names ({', '.join(names)})"
-        raise InputError([Problem(flag, what, "Give one value for each, in the same order")])
-    return dict(zip(names, given, strict=True))
-
-
-def _first_weights(text: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    """`INIT/BACKBONE=SOURCE[:FILE]` as ((init, backbone), (source, file or "")); anything else is an InputError."""
-    name, _, origin = text.partition("=")
-    init, _, backbone = name.partition("/")
-    source, _, file = origin.partition(":")
-    if not backbone or source not in ("random", "corpus", "timm"):
-        what = "is not INIT/BACKBONE=SOURCE[:FILE] with SOURCE random, corpus or timm"
-        raise InputError([Problem(f"--first-weights {text}", what, "Write it so")])
-    return (init, backbone), (source, file)
+    study = parse_section(Study, options.study)
+    cells = [Cell(*point) for point in product(*(getattr(options, axis) for axis in AXES))]
+    train_cells(cells, study, options.checkpoints, options.threads, options.together)
 
 
 def evaluate(options: Namespace) -> None:

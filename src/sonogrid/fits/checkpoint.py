@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sonogrid.files import whole_file
-from sonogrid.fits.record import recipe_sha256
+from sonogrid.fits.recipe import Recipe, recipe_sha256
 from sonogrid.training.fit import State
 
 LARGEST_SHARE = 0.05
@@ -22,11 +22,11 @@ LARGEST_SHARE = 0.05
 class Checkpoint:
     """One file that holds the newest state of one fit; written whole, so two copies of a job do no harm.
 
-    A state of another recipe (sonogrid.fits.record) is not continued. `here` says where this attempt runs; it is kept
+    A state of another recipe (fits.recipe) is not continued. `here` says where this attempt runs; it is kept
     with the epochs that it ran.
     """
 
-    def __init__(self, file: Path, recipe: dict[str, Any], here: dict[str, Any]) -> None:
+    def __init__(self, file: Path, recipe: Recipe, here: dict[str, Any]) -> None:
         self.file, self.recipe, self.here = file, recipe_sha256(recipe), here
         self.earlier: list[dict[str, Any]] = []
         self.first_epoch = 1
