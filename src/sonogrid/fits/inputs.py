@@ -10,11 +10,11 @@ import pandas as pd
 
 from sonogrid.cohort.manifest import labels_of
 from sonogrid.files import digest, read_json, read_once, sha256
-from sonogrid.images.store import open_store
+from sonogrid.images.store import Store, open_store
 from sonogrid.problems import InputError, Problem
 from sonogrid.splits import draw_corpus_inner, load_splits
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 PATIENTS = "Read the cohort again (sonogrid cohort)"
 SPLITS = "Make the splits again (sonogrid splits)"
 STORE = "Remove the store and its index, and build them again (sonogrid images)"
@@ -22,8 +22,8 @@ CERTIFICATE = "Audit again (sonogrid audit)"
 CORPUS_WEIGHTS = "Pre-train first (sonogrid pretrain)"
 """Remedies, by what is missing or damaged."""
 
-read_splits, read_store = read_once(load_splits), read_once(open_store)
 _sha256, _labels_of, _read_json = read_once(sha256), read_once(labels_of), read_once(read_json)
+_load_splits, _open_store = read_once(load_splits), read_once(open_store)
 
 
 def file_sha256(path: Path, remedy: str) -> str:
@@ -53,6 +53,16 @@ def read_labels(patients: Path, classes: Sequence[str]) -> pd.Series[str]:
     return labels
 
 
+def read_splits(splits: Path) -> pd.DataFrame:
+    """Return splits.csv, as splits.load_splits. Raise InputError."""
+    return _readable(splits, SPLITS, _load_splits)
+
+
+def read_store(npy: Path, csv: Path) -> Store:
+    """Return the store of a modality, as images.store.open_store. Raise InputError."""
+    return _readable(csv, STORE, lambda index: _open_store(npy, index))
+
+
 def read_corpus_inner(patients: Path, inner_fraction: float, seed: int) -> frozenset[str]:
     """Return the patients of a corpus that choose the epoch. Raise InputError."""
     table = _readable(patients, PATIENTS, lambda path: pd.read_csv(path, dtype=str, keep_default_na=False))
@@ -67,7 +77,7 @@ def patients_sha256(patients: frozenset[str]) -> str:
     return digest(patients=sorted(patients))
 
 
-def _readable(path: Path, remedy: str, read: Callable[[Path], Found]) -> Found:
+def _readable(path: Path, remedy: str, read: Callable[[Path], Value]) -> Value:
     try:
         return read(path)
     except OSError as error:

@@ -24,7 +24,7 @@ from sonogrid.problems import InputError, Problem
 from sonogrid.provenance import whereabouts
 from sonogrid.training.backbones import best_device, seeded
 from sonogrid.training.examples import Examples
-from sonogrid.training.fit import DivergedError, Fit, State, fit
+from sonogrid.training.fit import DivergedError, Fit, FitState, fit
 
 
 def no_tables(model: nn.Module, inner: Examples) -> dict[str, pd.DataFrame]:
@@ -125,7 +125,7 @@ def _fit(
     recipe, start = spec.recipe, checkpoint.load()
     with progress(f"{spec.name}{place}", spec.training.epochs) as advance:
 
-        def keep(state: State) -> None:
+        def keep(state: FitState) -> None:
             if "done" not in state:
                 advance(f"inner log loss {state['fit']['history'][-1]['inner_loss']:.3f}")
             checkpoint.keep(state)

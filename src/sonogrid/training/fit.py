@@ -20,13 +20,13 @@ from sonogrid.training.augment import Strengths, augment, strengths_of
 from sonogrid.training.backbones import compute_deterministically, has_bfloat16, logits_of, normalise
 from sonogrid.training.examples import Examples, balanced_weights
 
-State = dict[str, Any]
+FitState = dict[str, Any]
 """A fit between two epochs: tensors, numbers, texts, and lists and mappings of them; no other objects."""
-Keep = Callable[[State], None]
+Keep = Callable[[FitState], None]
 """Called with the state after every epoch, and once more, with key `done`, when the fit has ended."""
 
 
-def forget(state: State) -> None:
+def forget(state: FitState) -> None:
     """Keep nothing: for fits that are not resumed."""
 
 
@@ -124,7 +124,7 @@ class Fitting:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def state(self) -> State:
+    def state(self) -> FitState:
         """Everything that the next epochs depend on, random states included."""
         on_gpu = self.device.type == "cuda"
         return {
@@ -136,7 +136,7 @@ class Fitting:
             "cuda_rng": torch.cuda.get_rng_state(self.device) if on_gpu else None,
         }
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: FitState) -> None:
         """Go back to a state; the next epoch has the same numbers as if there had been no interruption."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -155,7 +155,7 @@ def fit(
     strengths: Strengths,
     seed: int,
     device: torch.device,
-    start: State | None = None,
+    start: FitState | None = None,
     keep: Keep = forget,
 ) -> Fit:
     """Fit `model` in place on `train`; `inner` chooses the epoch. Same seed and machine, same weights.
