@@ -36,7 +36,7 @@ REPETITION_SECONDS = 0.25
 PREDICTED = 64
 """Images predicted in one repetition: the batch of sonogrid.training.backbones.logits_of."""
 START_UP = """
-import sonogrid.fits.cells, torch
+import sonogrid.jobs, torch
 from sonogrid.training.backbones import best_device
 torch.zeros(1, device=best_device())
 """
@@ -130,8 +130,10 @@ def measure_setting(
     """Measure one setting: the fit as a cell makes it, on random pictures; most of `seconds` goes into training."""
     import torch
 
+    from sonogrid.fits.recipe import effective_strengths
+    from sonogrid.fits.record import device_name
     from sonogrid.reporting.gradcam import grad_cam
-    from sonogrid.training.backbones import best_device, build_model, device_name, logits_of, seeded
+    from sonogrid.training.backbones import best_device, build_model, logits_of, seeded
     from sonogrid.training.fit import Fitting
 
     torch.set_num_threads(threads)
@@ -146,7 +148,8 @@ def measure_setting(
     with seeded(study.seed):
         began = time.perf_counter()
         model = build_model(setting.backbone, classes, setting.input_size)
-        fitting = Fitting(model, examples, recipe, study.seed, device)
+        strengths = effective_strengths(recipe.augment, study.grid.modalities)
+        fitting = Fitting(model, examples, recipe, strengths, study.seed, device)
         rows = torch.arange(setting.batch_size)
 
         def step() -> None:

@@ -15,6 +15,7 @@ from sonogrid.cohort.manifest import load
 from sonogrid.config.study import Study
 from sonogrid.console import Advance
 from sonogrid.evaluation.predictions import read_predictions
+from sonogrid.fits.weights import load_weights
 from sonogrid.grid import Cell
 from sonogrid.images.decode import open_mask
 from sonogrid.images.framing import SCAN
@@ -22,7 +23,7 @@ from sonogrid.images.geometry import letterbox_mask
 from sonogrid.images.store import Store, open_store
 from sonogrid.layout import Layout
 from sonogrid.reporting.gradcam import Panel, chosen_examples, grad_cam, share_in_lesion
-from sonogrid.training.backbones import best_device, build_model, load_weights
+from sonogrid.training.backbones import best_device, build_model
 from sonogrid.training.examples import resized
 
 Panels = dict[tuple[str, float, str], Panel]
