@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dummy_study import DEMO, make_study
 from rich.console import Console
-from test_workload import write_rates, write_run
+from unit.cluster.test_workload import write_rates, write_run
 
 from sonogrid.cluster import plan
 from sonogrid.cluster.site import Site

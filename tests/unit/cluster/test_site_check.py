@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_preflight import CPU, MINE, REQUESTS, TABLES, TRAIN, facts
+from unit.cluster.test_preflight import CPU, MINE, REQUESTS, TABLES, TRAIN, facts
 
 from sonogrid.cluster import site_check as findings
 from sonogrid.cluster import slurm as cluster
