@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from sonogrid.config.study import Study
 from sonogrid.grid import AXES, NUMBERED, Cell, named
 from sonogrid.problems import InputError, Problem
 
@@ -185,6 +186,14 @@ class Layout:
             own = checkpoints / hashlib.sha256(str(self.results.absolute()).encode()).hexdigest()[:12]
         twin = own / folder.relative_to(self.results)
         return twin.with_name(f"{twin.name}.pt")
+
+
+def first_weights(study: Study, init: str, backbone: str, seed: str | int) -> list[Path]:
+    """Return the file that holds the first weights of cells: none where they are random or come from timm's hub."""
+    source = study.inits[init]
+    if source.source == "corpus":
+        return [Layout(study.results).pretrained_weights(init, backbone, seed)]
+    return [source.files[backbone]] if source.source == "timm" and backbone in source.files else []
 
 
 def refuse_former_results(results: Path) -> None:

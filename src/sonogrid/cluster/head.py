@@ -42,7 +42,7 @@ def shown_by_snakemake(beginning: str = "") -> Iterator[None]:
         raise WorkflowError(f"{beginning.format(count=len(error.problems))}{error}") from None
 
 
-def start(folder: Path, workflow: Any, requests: Mapping[str, Request]) -> None:
+def start_head(folder: Path, workflow: Any, requests: Mapping[str, Request]) -> None:
     """Begin a run in a folder: claim it, end what a killed head left, and ask SLURM whether it would take the jobs.
 
     `workflow` is Snakemake's; on any executor but `slurm` the folder is claimed and nothing is asked. Raise Snakemake's

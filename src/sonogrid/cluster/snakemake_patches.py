@@ -31,7 +31,7 @@ GARBAGE_THRESHOLDS = (50_000, 20, 20)
 """Allocations between two searches for garbage, by generation; Python's default is 700, 10, 10."""
 
 
-def apply(is_main_process: bool) -> None:
+def apply_patches(is_main_process: bool) -> None:
     """Change this Snakemake process; call it once, from the rules, before any job exists.
 
     `is_main_process`: False in the process that SLURM starts on a node for one job. Raise InputError, and change

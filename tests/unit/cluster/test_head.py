@@ -161,7 +161,7 @@ def test_jobs_that_do_not_end_are_named_after_a_bounded_wait(tmp_path: Path, ask
 
 
 def workflow_on(executor: str, **overrides: Any) -> SimpleNamespace:
-    """Snakemake's workflow object as far as `start` looks at it."""
+    """Snakemake's workflow object as far as `start_head` looks at it."""
     settings = ResourceSettings(default_resources=site_profile(Site()).defaults, **overrides)
     return SimpleNamespace(executor_plugin=SimpleNamespace(name=executor), resource_settings=settings)
 
@@ -183,7 +183,7 @@ REQUESTS = {"train": Request(1, 2, 6000, 60)}
 
 
 def test_a_run_without_slurm_claims_its_folder_and_asks_nothing(tmp_path: Path, checked: list[list[str]]) -> None:
-    head.start(tmp_path, workflow_on("local"), REQUESTS)
+    head.start_head(tmp_path, workflow_on("local"), REQUESTS)
     assert (tmp_path / head.LOCK).exists()
     assert checked == []
 
@@ -199,7 +199,7 @@ def test_a_run_on_slurm_ends_orphans_and_asks_about_its_jobs(
     cluster = asked(Cluster(f"11|{RUN}|{tmp_path}"))
     monkeypatch.setattr(head, "PAUSES", (0.01,))
     typed = {"train": Resources.parse(["mem_mb=9000*attempt"], allow_expressions=True)}
-    head.start(tmp_path, workflow_on("slurm", overwrite_resources=typed), REQUESTS)
+    head.start_head(tmp_path, workflow_on("slurm", overwrite_resources=typed), REQUESTS)
     assert cluster.cancelled == ["11"]
     assert capsys.readouterr().err == "Ended 1 job(s) that an earlier run left: 11\n"
     (command,) = checked
@@ -209,7 +209,7 @@ def test_a_run_on_slurm_ends_orphans_and_asks_about_its_jobs(
 
 def test_a_run_that_must_not_begin_ends_as_snakemake_does(tmp_path: Path, other_head: subprocess.Popen[str]) -> None:
     with pytest.raises(WorkflowError, match=f"another snakemake is at work here: process {other_head.pid} on "):
-        head.start(tmp_path, workflow_on("local"), REQUESTS)
+        head.start_head(tmp_path, workflow_on("local"), REQUESTS)
 
 
 def test_the_shipped_profile_gives_jobs_the_prefix_by_which_orphans_are_found() -> None:

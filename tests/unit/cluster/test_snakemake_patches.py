@@ -54,7 +54,7 @@ def test_name_that_vanished_is_told_before_anything_changes(unpatched, name):
     holder = {"FileBackupMixin": FileBackupMixin, "Job": Job}[owner]
     unpatched.delattr(holder, method)
     with pytest.raises(InputError) as caught:
-        patches.apply(is_main_process=False)
+        patches.apply_patches(is_main_process=False)
     (problem,) = caught.value.problems
     assert problem.where == f"Snakemake {version('snakemake')}"
     assert f"{module}.{owner}.{method} is missing" in problem.what
@@ -93,7 +93,7 @@ def test_former_output_is_neither_kept_nor_brought_back(unpatched, tmp_path):
     file.write_text("new")
     assert own.restore_output(file) and file.read_text() == "former"
 
-    patches.apply(is_main_process=True)
+    patches.apply_patches(is_main_process=True)
     patched = Persistence()
     patched.backup_output(file)
     file.write_text("new")
@@ -121,20 +121,20 @@ def output_of_a_failed_job(file: Path) -> SimpleNamespace:
 def test_only_the_head_removes_outputs_of_a_failed_job(unpatched, tmp_path, is_main_process, left):
     file = tmp_path / "predictions.csv"
     file.write_text("half")
-    patches.apply(is_main_process)
+    patches.apply_patches(is_main_process)
     asyncio.run(Job.cleanup(output_of_a_failed_job(file), []))
     assert file.exists() == left
 
 
 def test_applying_twice_is_as_once(unpatched):
-    patches.apply(is_main_process=False)
-    patches.apply(is_main_process=False)
+    patches.apply_patches(is_main_process=False)
+    patches.apply_patches(is_main_process=False)
     assert gc.get_threshold() == patches.GARBAGE_THRESHOLDS
 
 
 def test_an_untested_version_is_told_by_the_head_only(unpatched, capsys):
     unpatched.setattr(patches, "version", lambda _: "9.99.0")
-    patches.apply(is_main_process=False)
+    patches.apply_patches(is_main_process=False)
     assert capsys.readouterr().err == ""
-    patches.apply(is_main_process=True)
+    patches.apply_patches(is_main_process=True)
     assert capsys.readouterr().err.startswith("Snakemake 9.99.0 was not tested with sonogrid, Snakemake 9.27.1 was")
