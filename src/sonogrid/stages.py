@@ -36,15 +36,17 @@ def check(options: Namespace) -> None:
 
 def plan(options: Namespace) -> None:
     """Print what a study will ask of a cluster and cost, or check that the cluster would take it."""
-    from sonogrid.cluster.plan import check_site, profile_jobs, show_plan
+    from sonogrid.cluster.plan import check_site, show_plan
+    from sonogrid.cluster.profile import read_profile
     from sonogrid.cluster.site import load_site
 
     study, site = checked_study(options), load_site(options.site)
-    jobs = options.jobs or profile_jobs()
+    profile = read_profile(site, options.site)
+    jobs = options.jobs or profile.jobs
     if options.check:
-        check_site(study, site, jobs, options.site)
+        check_site(study, site, profile, jobs, options.site)
     else:
-        show_plan(study, site, jobs, options.config)
+        show_plan(study, site, profile, jobs, options.config)
 
 
 def schema(_: Namespace) -> None:
@@ -136,13 +138,13 @@ def train(study: Study, options: Namespace) -> None:
 
 def rates(study: Study, options: Namespace) -> None:
     """Measure how fast the backbones of a study train here."""
-    from sonogrid.cluster.rates import as_table, measure, settings
+    from sonogrid.cluster.rates import fit_settings, measure_rates, rates_table
     from sonogrid.cluster.slurm import seconds_in_job
 
     before = seconds_in_job()
-    with progress("rates", len(settings(study))) as advance:
-        found = measure(study, options.seconds, options.threads, before, advance)
-    write_csv(as_table(found), Layout(study.results).rates)
+    with progress("rates", len(fit_settings(study))) as advance:
+        found = measure_rates(study, options.seconds, options.threads, before, advance)
+    write_csv(rates_table(found), Layout(study.results).rates)
 
 
 def evaluate(study: Study, _: Namespace) -> None:
