@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.images import Canvas
@@ -23,11 +23,6 @@ from sonogrid.files import read_yaml, sha256, whole_files, write_csv
 from sonogrid.grid import Cell, Grid, derive_seed
 from sonogrid.layout import Layout
 from sonogrid.problems import InputError, Problem
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 Value = TypeVar("Value")
 
@@ -279,81 +274,33 @@ def evaluate(options: Namespace) -> None:
 
 
 def tables(options: Namespace) -> None:
-    """Write the tables in four formats."""
-    from sonogrid.reporting.formats import write_table
-    from sonogrid.reporting.tables import ablation_table, pretraining_effect_table, read_measurements
+    """Write the tables in their formats."""
+    from sonogrid.reporting.making import write_tables
 
-    study = parse_section(Study, options.study)
-    out = study.results
-    write_table(ablation_table(read_measurements(out / "metrics.csv"), study), out / "tables")
-    if study.statistics.pretraining_effect is not None:
-        write_table(pretraining_effect_table(read_measurements(out / "effects.csv"), study), out / "tables")
+    write_tables(parse_section(Study, options.study))
 
 
 def figures(options: Namespace) -> None:
-    """Draw every figure but the Grad-CAM panels."""
-    from sonogrid.evaluation.metrics import pool_patients
-    from sonogrid.evaluation.predictions import read_predictions
-    from sonogrid.reporting import figures as draw
-    from sonogrid.reporting.report import chosen_epochs, gather_history, gather_runs
-    from sonogrid.reporting.tables import is_simulated, read_measurements
+    """Draw every figure but the panels."""
+    from sonogrid.reporting.exhibits import figures_of
+    from sonogrid.reporting.making import draw_figures
 
     study = parse_section(Study, options.study)
-    out = study.results
-    grid, metrics = Grid.of(study), read_measurements(out / "metrics.csv")
-    simulated = is_simulated(metrics)
-    patients = pool_patients(read_predictions(out / "predictions.csv"), study.cohort.classes)
-    history, chosen = gather_history(out, grid), chosen_epochs(gather_runs(out, grid))
-    drawn: dict[str, Callable[[], Figure]] = {
-        "auc_heatmap": lambda: draw.auc_heatmap(metrics, study),
-        "roc_curves": lambda: draw.roc_curves(patients, study, simulated),
-        "confusion_matrices": lambda: draw.confusion_matrices(patients, study, simulated),
-        "training_curves": lambda: draw.training_curves(history, chosen, study, simulated),
-        "example_images": lambda: draw.example_images(first_images(study), study, simulated),
-    }
-    if study.statistics.pretraining_effect is not None:
-        drawn["pretraining_effect"] = lambda: draw.pretraining_effect(read_measurements(out / "effects.csv"), study)
-    with progress("figures", len(drawn)) as advance:
-        for stem, figure in drawn.items():
-            draw.save(figure(), out / "figures" / stem)
-            advance(stem)
+    with progress("figures", len(figures_of(study))) as advance:
+        draw_figures(study, advance)
 
 
 def explain(options: Namespace) -> None:
-    """Draw the Grad-CAM panel of one backbone and init, and list what it shows."""
-    from sonogrid.reporting.figures import save
-    from sonogrid.reporting.gradcam import panel_figure
-    from sonogrid.reporting.panels import make_panels
+    """Draw the panels of one backbone and init, and list what they show."""
+    from sonogrid.reporting.making import draw_panels, panel_steps
 
     study = parse_section(Study, options.study)
-    count = len(study.cohort.classes) * len(study.explain.quantiles) * len(study.grid.modalities)
-    with progress(f"explain {options.backbone} {options.init}", count) as advance:
-        panels, listed, simulated = make_panels(study, options.backbone, options.init, advance)
-    stem = study.results / "figures" / f"gradcam_{options.backbone}_{options.init}"
-    save(panel_figure(panels, study, options.backbone, options.init, simulated), stem)
-    write_csv(listed, stem.parent / f"{stem.name}.csv")
+    with progress(f"explain {options.backbone} {options.init}", panel_steps(study)) as advance:
+        draw_panels(study, options.backbone, options.init, advance)
 
 
 def report(options: Namespace) -> None:
     """Write the self-contained report."""
-    from sonogrid.reporting.report import gather_results, write_report
+    from sonogrid.reporting.report import write_report
 
-    study = parse_section(Study, options.study)
-    write_report(study, gather_results(study), study.results / "report.html")
-
-
-def first_images(study: Study) -> dict[tuple[str, str], NDArray[np.uint8]]:
-    """The first canvas of the store for each class and modality: an example that nobody picked."""
-    from sonogrid.cohort.manifest import labels_of
-    from sonogrid.images.store import open_store
-
-    labels = labels_of(study.results / "cohort" / "patients.csv")
-    found: dict[tuple[str, str], NDArray[np.uint8]] = {}
-    for modality in study.grid.modalities:
-        store = open_store(*(study.results / "images" / f"{modality}.{kind}" for kind in ("npy", "csv")))
-        of_image = store.index["patient_id"].map(labels)
-        for name in study.cohort.classes:
-            rows = store.index.loc[of_image == name, "row"]
-            if len(rows):
-                found[name, modality] = store.pixels[rows.iloc[0]]
-    return found
+    write_report(parse_section(Study, options.study))
