@@ -135,7 +135,8 @@ EXHIBITS = [
         title="Ceiling",
         caption="The ceiling of the simulation: AUC of the exact posterior given the traits that a modality shows, in"
         " a large simulated population and in this cohort. No classifier of the images can do better except by"
-        " chance. Beside it the highest AUC of the ablation table with its interval, which is optimistic, being the best of several.",
+        " chance. Beside it the highest AUC of the ablation table with its interval, which is optimistic, being the"
+        " best of several.",
         make="tables.ceiling_table",
         needs=("metrics", "ceiling"),
         when=_is_phantom,
@@ -146,7 +147,8 @@ EXHIBITS = [
         section="Ablation table",
         title="Patient-level AUC with interval, mean of {folds_and_seeds}",
         alt=f"Heat map of the ablation table, {AXES_SHOWN}. The table above holds the same numbers.",
-        caption=f"The ablation table as a heat map, mean of {{folds_and_seeds}}. Colour runs from 0.5 (chance) to 1; {AXES_SHOWN}.",
+        caption="The ablation table as a heat map, mean of {folds_and_seeds}. Colour runs from 0.5 (chance) to 1;"
+        f" {AXES_SHOWN}.",
         make="figures.auc_heatmap",
         needs=("metrics",),
     ),
@@ -169,7 +171,8 @@ EXHIBITS = [
         title="Pre-training effect, mean of {folds_and_seeds}",
         alt="Forest plot of the differences between init {treated} and init {reference} with intervals. The table"
         " above holds the same numbers.",
-        caption="Paired differences in AUC with intervals, mean of {folds_and_seeds}; right of zero init {treated} is better.",
+        caption="Paired differences in AUC with intervals, mean of {folds_and_seeds}; right of zero init {treated} is"
+        " better.",
         make="figures.pretraining_effect",
         needs=("effects",),
         when=_has_effect,
@@ -247,6 +250,11 @@ EXHIBITS = [
 """All exhibits, in the order of the report."""
 
 
+def exhibits_of(study: Study) -> list[Exhibit]:
+    """Return the exhibits that a study has, in the order of the report."""
+    return [exhibit for exhibit in EXHIBITS if exhibit.when(study)]
+
+
 def tables_of(study: Study) -> list[Exhibit]:
     """Return the tables of a study."""
     return _of_kind("table", study)
@@ -263,7 +271,7 @@ def panels_of(study: Study) -> list[Exhibit]:
 
 
 def _of_kind(kind: str, study: Study) -> list[Exhibit]:
-    return [exhibit for exhibit in EXHIBITS if exhibit.kind == kind and exhibit.when(study)]
+    return [exhibit for exhibit in exhibits_of(study) if exhibit.kind == kind]
 
 
 def at_each_point(exhibit: Exhibit, study: Study) -> Iterator[tuple[Exhibit, dict[str, str]]]:
@@ -282,7 +290,7 @@ def files_of(exhibits: Sequence[Exhibit], study: Study) -> list[Path]:
 def captions_of(study: Study) -> list[Path]:
     """Return the files with captions for `snakemake --report`."""
     layout = Layout(study.results)
-    return [exhibit.caption_file(layout) for exhibit in EXHIBITS if exhibit.when(study)]
+    return [exhibit.caption_file(layout) for exhibit in exhibits_of(study)]
 
 
 NEEDS: dict[str, Callable[[Layout, Grid], list[Path]]] = {

@@ -21,7 +21,7 @@ from sonogrid.files import write_text
 from sonogrid.grid import Grid
 from sonogrid.layout import ANY_CELL, ANY_PRETRAINING, CELL_FILES, PRETRAINED_FILES, Layout
 from sonogrid.problems import Problems
-from sonogrid.reporting.exhibits import EXHIBITS, Exhibit, at_each_point, filled
+from sonogrid.reporting.exhibits import Exhibit, at_each_point, exhibits_of, filled
 from sonogrid.reporting.formats import render, to_html
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.making import caption_of, make_table
@@ -63,7 +63,7 @@ def write_report(study: Study) -> None:
     naming every missing figure, record or configuration.
     """
     gathered = Gathered(study)
-    shown = [one for exhibit in EXHIBITS if exhibit.when(study) for one in _shown(exhibit, study, gathered)]
+    shown = [one for exhibit in exhibits_of(study) for one in _shown(exhibit, study, gathered)]
     pictures = _embed([one.exhibit for one in shown if one.html is None], study)
     grid = Grid.of(study)
     page = render(
@@ -81,7 +81,7 @@ def write_report(study: Study) -> None:
         settings=_settings(gathered.runs),
         files=_files([one.exhibit for one in shown], study),
     )
-    captions = {exhibit.caption_file(gathered.layout): exhibit for exhibit in EXHIBITS if exhibit.when(study)}
+    captions = {exhibit.caption_file(gathered.layout): exhibit for exhibit in exhibits_of(study)}
     of_tables = {one.exhibit.stem: one.caption for one in shown if one.html is not None}
     for path, exhibit in captions.items():
         write_text(_restructured(exhibit, study, gathered, of_tables), path)
