@@ -1,8 +1,8 @@
-"""The whole grid backbone x init x modality x fold, from pictures to a report. Run: snakemake --cores all"""
+"""The whole grid backbone x init x modality x seed x fold, from pictures to a report. Run: snakemake --cores all"""
 
 from snakemake.utils import min_version
 
-min_version("9.14")
+min_version("9.17")
 
 
 configfile: "config.yaml"
@@ -30,11 +30,11 @@ rule all:
     default_target: True
     input:
         RUNS,
-        [f"{RESULTS}/{name}.csv" for name in ("metrics", "effects", "predictions")],
-        TABLE_FILES,
-        FIGURE_FILES,
-        PANEL_FILES,
-        f"{RESULTS}/report.html",
+        LAYOUT.metrics,
+        LAYOUT.effects,
+        LAYOUT.predictions,
+        LAYOUT.report,
+        [exhibit.files(STUDY) for exhibit in exhibits.all_of(STUDY)],
 
 
 include: "rules/cohort.smk"
@@ -51,18 +51,13 @@ include: "rules/report.smk"
 
 onstart:
     try:
-        certain = claim(Path.cwd())
-        if workflow.executor_plugin.name == "slurm":
-            ended = cancel_orphans(Path.cwd(), "sonogrid", certain)
-            if ended:
-                print(f"Ended {len(ended)} job(s) that an earlier run left: {', '.join(ended)}", file=sys.stderr)
-            quick_check(load_site(), REQUESTS)
+        start_head(Path.cwd(), workflow.executor_plugin.name, REQUESTS)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
 
 onerror:
     print(
-        "A job failed. What went wrong stands above, and at the end of the job's file below "
-        f"{LOGS}/. Finished cells are kept: type the same command to go on."
+        "A job failed. What went wrong is above, and at the end of the job's file below "
+        f"{STUDY.results}/logs/. Finished cells are kept: type the same command to go on."
     )

@@ -1,51 +1,49 @@
 # Needs: patients, manifest, splits and stores. Makes: audit/certificate.json, without which nothing is trained, and the
-# same for every pre-training corpus. When findings stop the workflow, they lie in audit/ all the same.
+# same for every pre-training corpus. When findings stop the workflow, they are in audit/ all the same.
 
 
 rule audit:
     input:
-        patients=f"{RESULTS}/cohort/patients.csv",
-        manifest=f"{RESULTS}/cohort/manifest.csv",
-        refused=f"{RESULTS}/cohort/refused.csv",
-        splits=f"{RESULTS}/splits.csv",
-        stores=STORES,
+        patients=LAYOUT.cohort.patients,
+        manifest=LAYOUT.cohort.manifest,
+        refused=LAYOUT.cohort.refused,
+        splits=LAYOUT.splits,
+        stores=stores(LAYOUT.cohort, GRID.axes["modality"]),
     output:
-        f"{RESULTS}/audit/certificate.json",
+        LAYOUT.cohort.certificate,
     log:
-        f"{LOGS}/audit.log",
+        LAYOUT.log("audit"),
     benchmark:
-        f"{BENCHMARKS}/audit.tsv"
+        LAYOUT.benchmark("audit")
     threads: REQUESTS["audit"].cpus
     resources:
         mem_mb=lambda wildcards, attempt: REQUESTS["audit"].mem_mb * attempt,
         runtime=lambda wildcards, attempt: REQUESTS["audit"].minutes * attempt,
     params:
-        request=lambda wildcards: STUDY.audit_request().model_dump_json(),
+        study=part("audit"),
+        corpus="",
     shell:
         r"""
         sonogrid --log {log:q} audit \
-            --request {params.request:q} \
-            --workers {threads}
+            --study {params.study:q} \
+            --workers {threads} {params.corpus}
         """
 
 
 use rule audit as corpus_audit with:
     input:
-        cohort=f"{RESULTS}/cohort/manifest.csv",
-        cohort_stores=STORES,
-        patients=f"{CORPUS}/patients.csv",
-        manifest=f"{CORPUS}/manifest.csv",
-        refused=f"{CORPUS}/refused.csv",
-        stores=lambda wildcards: [
-            f"{CORPUS}/images/{modality}.{kind}".format(init=wildcards.init)
-            for modality in STUDY.corpora[wildcards.init].modalities
-            for kind in ("npy", "csv")
-        ],
+        cohort=LAYOUT.cohort.manifest,
+        cohort_stores=stores(LAYOUT.cohort, GRID.axes["modality"]),
+        patients=CORPUS.patients,
+        manifest=CORPUS.manifest,
+        refused=CORPUS.refused,
+        stores=lambda wildcards: stores(LAYOUT.corpus(wildcards.init), STUDY.cohort_of(wildcards.init).modalities),
     output:
-        f"{CORPUS}/audit/certificate.json",
+        CORPUS.certificate,
     log:
-        f"{LOGS}/corpus_audit/{{init}}.log",
+        LAYOUT.log("corpus_audit", "{init}"),
     benchmark:
-        f"{BENCHMARKS}/corpus_audit/{{init}}.tsv"
+        LAYOUT.benchmark("corpus_audit", "{init}")
     params:
-        request=lambda wildcards: STUDY.audit_request(wildcards.init).model_dump_json(),
+        study=part("corpus_audit"),
+        corpus="--corpus {init}",

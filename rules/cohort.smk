@@ -1,50 +1,45 @@
 # Needs: the source pictures named in the config (or nothing, for a simulated cohort).
-# Makes: cohort/patients.csv and cohort/manifest.csv, and the same for every pre-training corpus.
+# Makes: patients, manifest and refused files of the study's cohort, and of every pre-training corpus.
 
 
 rule cohort:
     input:
-        tables=SOURCES,
+        STUDY.cohort.source_files,
     output:
-        patients=f"{RESULTS}/cohort/patients.csv",
-        manifest=f"{RESULTS}/cohort/manifest.csv",
-        refused=f"{RESULTS}/cohort/refused.csv",
+        patients=LAYOUT.cohort.patients,
+        manifest=LAYOUT.cohort.manifest,
+        refused=LAYOUT.cohort.refused,
         ceiling=CEILING,
     log:
-        f"{LOGS}/cohort.log",
+        LAYOUT.log("cohort"),
     benchmark:
-        f"{BENCHMARKS}/cohort.tsv"
+        LAYOUT.benchmark("cohort")
     threads: REQUESTS["cohort"].cpus
     resources:
         mem_mb=lambda wildcards, attempt: REQUESTS["cohort"].mem_mb * attempt,
         runtime=lambda wildcards, attempt: REQUESTS["cohort"].minutes * attempt,
     params:
-        identity="--name study",
-        cohort=lambda wildcards: STUDY.cohort.used().model_dump_json(exclude_none=True),
-        seed=STUDY.seed,
+        study=part("cohort"),
+        corpus="",
     shell:
         r"""
         sonogrid --log {log:q} cohort \
-            --cohort {params.cohort:q} \
-            {params.identity} \
-            --seed {params.seed} \
-            --workers {threads} \
-            --out "$(dirname {output.manifest:q})"
+            --study {params.study:q} \
+            --workers {threads} {params.corpus}
         """
 
 
 use rule cohort as corpus_cohort with:
     input:
-        tables=lambda wildcards: CORPUS_SOURCES[wildcards.init],
+        lambda wildcards: STUDY.cohort_of(wildcards.init).source_files,
     output:
-        patients=f"{CORPUS}/patients.csv",
-        manifest=f"{CORPUS}/manifest.csv",
-        refused=f"{CORPUS}/refused.csv",
+        patients=CORPUS.patients,
+        manifest=CORPUS.manifest,
+        refused=CORPUS.refused,
     log:
-        f"{LOGS}/corpus_cohort/{{init}}.log",
+        LAYOUT.log("corpus_cohort", "{init}"),
     benchmark:
-        f"{BENCHMARKS}/corpus_cohort/{{init}}.tsv"
+        LAYOUT.benchmark("corpus_cohort", "{init}")
     params:
-        identity=lambda wildcards: f"--name {wildcards.init}",
-        cohort=lambda wildcards: CORPORA[wildcards.init].corpus.used().model_dump_json(exclude_none=True),
-        seed=STUDY.seed,
+        study=part("corpus_cohort"),
+        corpus="--corpus {init}",

@@ -3,24 +3,24 @@
 
 rule evaluate:
     input:
-        manifest=f"{RESULTS}/cohort/manifest.csv",
-        patients=f"{RESULTS}/cohort/patients.csv",
-        splits=f"{RESULTS}/splits.csv",
-        predictions=PREDICTIONS,
+        manifest=LAYOUT.cohort.manifest,
+        patients=LAYOUT.cohort.patients,
+        splits=LAYOUT.splits,
+        predictions=[LAYOUT.cell_predictions(cell) for cell in GRID.cells()],
     output:
-        metrics=f"{RESULTS}/metrics.csv",
-        effects=f"{RESULTS}/effects.csv",
-        predictions=f"{RESULTS}/predictions.csv",
+        metrics=LAYOUT.metrics,
+        effects=LAYOUT.effects,
+        predictions=LAYOUT.predictions,
     log:
-        f"{LOGS}/evaluate.log",
+        LAYOUT.log("evaluate"),
     benchmark:
-        f"{BENCHMARKS}/evaluate.tsv"
+        LAYOUT.benchmark("evaluate")
     threads: REQUESTS["evaluate"].cpus
     resources:
         mem_mb=lambda wildcards, attempt: REQUESTS["evaluate"].mem_mb * attempt,
         runtime=lambda wildcards, attempt: REQUESTS["evaluate"].minutes * attempt,
     params:
-        study=lambda wildcards: SCORED.model_copy(update={"explain": Explain()}).model_dump_json(),
+        study=part("evaluate"),
     shell:
         r"""
         sonogrid --log {log:q} evaluate \

@@ -3,33 +3,24 @@
 
 rule explain:
     input:
-        manifest=f"{RESULTS}/cohort/manifest.csv",
-        patients=f"{RESULTS}/cohort/patients.csv",
-        stores=STORES,
+        manifest=LAYOUT.cohort.manifest,
+        patients=LAYOUT.cohort.patients,
+        stores=stores(LAYOUT.cohort, GRID.axes["modality"]),
         # The predictions are read too: the job that makes a cell's model makes them with it.
-        models=expand(
-            f"{CELLS}/model.safetensors", modality=GRID.modalities, fold=range(GRID.folds), allow_missing=True
-        ),
+        models=PANEL_MODELS,
     output:
-        png=report(
-            f"{RESULTS}/figures/gradcam_{{backbone}}_{{init}}.png",
-            caption="../workflow/report/gradcam.rst",
-            category="Grad-CAM",
-            labels={"backbone": "{backbone}", "init": "{init}"},
-        ),
-        svg=f"{RESULTS}/figures/gradcam_{{backbone}}_{{init}}.svg",
-        list=f"{RESULTS}/figures/gradcam_{{backbone}}_{{init}}.csv",
+        PANEL_FILES,
     log:
-        f"{LOGS}/explain/{{backbone}}_{{init}}.log",
+        LAYOUT.log("explain", "{backbone}_{init}"),
     benchmark:
-        f"{BENCHMARKS}/explain/{{backbone}}_{{init}}.tsv"
+        LAYOUT.benchmark("explain", "{backbone}_{init}")
     threads: REQUESTS["explain"].cpus
     resources:
         gpu=REQUESTS["explain"].gpus,
         mem_mb=lambda wildcards, attempt: REQUESTS["explain"].mem_mb * attempt,
         runtime=lambda wildcards, attempt: REQUESTS["explain"].minutes * attempt,
     params:
-        study=lambda wildcards: STUDY.for_panel(wildcards.backbone, wildcards.init).model_dump_json(),
+        study=part("explain"),
     shell:
         r"""
         sonogrid --log {log:q} explain \

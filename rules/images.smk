@@ -1,48 +1,45 @@
-# Needs: a manifest. Makes: one memory-mapped store of canonical pictures a modality.
+# Needs: a manifest. Makes: one memory-mapped store of canvases per modality.
 
 
 rule images:
     input:
-        manifest=f"{RESULTS}/cohort/manifest.csv",
-        patients=f"{RESULTS}/cohort/patients.csv",
+        manifest=LAYOUT.cohort.manifest,
+        patients=LAYOUT.cohort.patients,
     output:
-        # `update`: canvases of pictures that are as they were are taken from the store that is there (a job that fails loses it).
-        store=update(f"{RESULTS}/images/{{modality}}.npy"),
-        index=update(f"{RESULTS}/images/{{modality}}.csv"),
+        # `update`: canvases of unchanged pictures are taken from the store that is there (a job that fails loses it).
+        store=update(LAYOUT.cohort.store("{modality}")),
+        index=update(LAYOUT.cohort.index("{modality}")),
     log:
-        f"{LOGS}/images/{{modality}}.log",
+        LAYOUT.log("images", "{modality}"),
     benchmark:
-        f"{BENCHMARKS}/images/{{modality}}.tsv"
+        LAYOUT.benchmark("images", "{modality}")
     threads: REQUESTS["images"].cpus
     resources:
         mem_mb=lambda wildcards, attempt: REQUESTS["images"].mem_mb * attempt,
         runtime=lambda wildcards, attempt: REQUESTS["images"].minutes * attempt,
     params:
-        canvas=lambda wildcards: STUDY.images.canvas(wildcards.modality, STUDY.cohort.layouts).model_dump_json(),
+        study=part("images"),
+        corpus="",
     shell:
         r"""
         sonogrid --log {log:q} images \
-            --manifest {input.manifest:q} \
+            --study {params.study:q} \
             --modality {wildcards.modality:q} \
-            --canvas {params.canvas:q} \
-            --workers {threads} \
-            --store {output.store:q} \
-            --index {output.index:q}
+            --workers {threads} {params.corpus}
         """
 
 
 use rule images as corpus_images with:
     input:
-        manifest=f"{CORPUS}/manifest.csv",
-        patients=f"{CORPUS}/patients.csv",
+        manifest=CORPUS.manifest,
+        patients=CORPUS.patients,
     output:
-        store=update(f"{CORPUS}/images/{{modality}}.npy"),
-        index=update(f"{CORPUS}/images/{{modality}}.csv"),
+        store=update(CORPUS.store("{modality}")),
+        index=update(CORPUS.index("{modality}")),
     log:
-        f"{LOGS}/corpus_images/{{init}}/{{modality}}.log",
+        LAYOUT.log("corpus_images", "{init}", "{modality}"),
     benchmark:
-        f"{BENCHMARKS}/corpus_images/{{init}}/{{modality}}.tsv"
+        LAYOUT.benchmark("corpus_images", "{init}", "{modality}")
     params:
-        canvas=lambda wildcards: (
-            STUDY.images.canvas(wildcards.modality, CORPORA[wildcards.init].corpus.layouts).model_dump_json()
-        ),
+        study=part("corpus_images"),
+        corpus="--corpus {init}",

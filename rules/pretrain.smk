@@ -1,59 +1,34 @@
-# Needs: the stores of a corpus and the certificate of its audit. Makes: pretrained/{init}/{backbone}/weights.safetensors.
+# Needs: the stores of a corpus and the certificate of its audit.
+# Makes: the weights of a pre-training per init, backbone and seed.
 
 
 rule pretrain:
     input:
-        patients=f"{CORPUS}/patients.csv",
-        certificate=f"{CORPUS}/audit/certificate.json",
-        stores=lambda wildcards: expand(
-            f"{CORPUS}/images/{{modality}}.npy",
-            init=wildcards.init,
-            modality=CORPORA[wildcards.init].corpus.modalities,
-        ),
-        indexes=lambda wildcards: expand(
-            f"{CORPUS}/images/{{modality}}.csv",
-            init=wildcards.init,
-            modality=CORPORA[wildcards.init].corpus.modalities,
-        ),
+        patients=CORPUS.patients,
+        certificate=CORPUS.certificate,
+        stores=lambda wildcards: stores(LAYOUT.corpus(wildcards.init), STUDY.cohort_of(wildcards.init).modalities),
     output:
         # `update`: a fit that is there and has the same recipe is kept.
-        weights=update(f"{PRETRAINED}/weights.safetensors"),
-        history=update(f"{PRETRAINED}/history.csv"),
-        run=update(f"{PRETRAINED}/run.json"),
+        update([LAYOUT.pretrained(*ANY_PRETRAINING) / name for name in PRETRAINED_FILES]),
     log:
-        f"{LOGS}/pretrain/{{init}}/{{backbone}}.log",
+        LAYOUT.log("pretrain", "{init}", "{backbone}", "seed{seed}"),
     benchmark:
-        f"{BENCHMARKS}/pretrain/{{init}}/{{backbone}}.tsv"
+        LAYOUT.benchmark("pretrain", "{init}", "{backbone}", "seed{seed}")
     threads: REQUESTS["pretrain"].cpus
     resources:
         gpu=REQUESTS["pretrain"].gpus,
         mem_mb=lambda wildcards, attempt: REQUESTS["pretrain"].mem_mb * attempt,
         runtime=lambda wildcards, attempt: REQUESTS["pretrain"].minutes * attempt,
-        checkpoints=CHECKPOINTS,
+        checkpoints=str(LAYOUT.checkpoints),
     params:
-        classes=lambda wildcards: CORPORA[wildcards.init].corpus.classes,
-        modalities=lambda wildcards: CORPORA[wildcards.init].corpus.modalities,
-        training=lambda wildcards: CORPORA[wildcards.init].training.model_dump_json(),
-        input_size=lambda wildcards: SIZES[wildcards.backbone],
-        inner_fraction=STUDY.splits.inner_fraction,
-        seed=STUDY.seed,
-        results=lambda wildcards, output: RESULTS,
+        study=part("pretrain"),
     shell:
         r"""
         sonogrid --log {log:q} pretrain \
-            --backbone {wildcards.backbone:q} \
+            --study {params.study:q} \
             --init {wildcards.init:q} \
-            --classes {params.classes:q} \
-            --modalities {params.modalities:q} \
-            --patients {input.patients:q} \
-            --certificate {input.certificate:q} \
-            --stores {input.stores:q} \
-            --indexes {input.indexes:q} \
-            --training {params.training:q} \
-            --input-size {params.input_size} \
-            --inner-fraction {params.inner_fraction} \
-            --seed {params.seed} \
+            --backbone {wildcards.backbone:q} \
+            --seed {wildcards.seed} \
             --threads {threads} \
-            --results {params.results:q} \
             --checkpoints {resources.checkpoints:q}
         """

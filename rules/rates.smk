@@ -3,23 +3,21 @@
 
 rule rates:
     output:
-        f"{RESULTS}/rates.csv",
+        LAYOUT.rates,
     log:
-        f"{LOGS}/rates.log",
+        LAYOUT.log("rates"),
     benchmark:
-        f"{BENCHMARKS}/rates.tsv"
-    threads: 1
+        LAYOUT.benchmark("rates")
+    threads: REQUESTS["rates"].cpus
     resources:
-        gpu=1,
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
-        runtime=lambda wildcards, attempt: (20 + 3 * len(GRID.backbones) * (1 + len(CORPORA))) * attempt,
+        gpu=REQUESTS["rates"].gpus,
+        mem_mb=lambda wildcards, attempt: REQUESTS["rates"].mem_mb * attempt,
+        runtime=lambda wildcards, attempt: REQUESTS["rates"].minutes * attempt,
     params:
-        study=lambda wildcards: STUDY.model_dump_json(),
+        study=part("rates"),
     shell:
         r"""
         sonogrid --log {log:q} rates \
             --study {params.study:q} \
-            --seconds 20 \
-            --threads {threads} \
-            --out {output:q}
+            --threads {threads}
         """

@@ -4,24 +4,20 @@
 
 rule tables:
     input:
-        metrics=f"{RESULTS}/metrics.csv",
-        effects=f"{RESULTS}/effects.csv",
+        metrics=LAYOUT.metrics,
+        effects=LAYOUT.effects,
     output:
-        [
-            report(f"{RESULTS}/tables/{table}.html", caption=f"../workflow/report/{table}.rst", category="Tables")
-            for table in TABLES
-        ],
-        expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=TABLES, kind=("csv", "md", "tex")),
+        TABLE_FILES,
     log:
-        f"{LOGS}/tables.log",
+        LAYOUT.log("tables"),
     benchmark:
-        f"{BENCHMARKS}/tables.tsv"
+        LAYOUT.benchmark("tables")
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        study=lambda wildcards: SCORED.model_dump_json(),
+        study=part("tables"),
     shell:
         r"""
         sonogrid --log {log:q} tables \
@@ -31,27 +27,23 @@ rule tables:
 
 rule figures:
     input:
-        patients=f"{RESULTS}/cohort/patients.csv",
-        metrics=f"{RESULTS}/metrics.csv",
-        effects=f"{RESULTS}/effects.csv",
-        predictions=f"{RESULTS}/predictions.csv",
-        stores=STORES,
+        patients=LAYOUT.cohort.patients,
+        metrics=LAYOUT.metrics,
+        effects=LAYOUT.effects,
+        predictions=LAYOUT.predictions,
+        stores=stores(LAYOUT.cohort, GRID.axes["modality"]),
     output:
-        [
-            report(f"{RESULTS}/figures/{figure}.png", caption=f"../workflow/report/{caption}.rst", category="Figures")
-            for figure, caption in FIGURES.items()
-        ],
-        expand(f"{RESULTS}/figures/{{figure}}.svg", figure=FIGURES),
+        FIGURE_FILES,
     log:
-        f"{LOGS}/figures.log",
+        LAYOUT.log("figures"),
     benchmark:
-        f"{BENCHMARKS}/figures.tsv"
+        LAYOUT.benchmark("figures")
     threads: REQUESTS["figures"].cpus
     resources:
         mem_mb=lambda wildcards, attempt: REQUESTS["figures"].mem_mb * attempt,
         runtime=lambda wildcards, attempt: REQUESTS["figures"].minutes * attempt,
     params:
-        study=lambda wildcards: SCORED.model_dump_json(),
+        study=part("figures"),
     shell:
         r"""
         sonogrid --log {log:q} figures \
@@ -62,22 +54,22 @@ rule figures:
 rule report:
     input:
         CEILING,
-        metrics=f"{RESULTS}/metrics.csv",
-        effects=f"{RESULTS}/effects.csv",
+        metrics=LAYOUT.metrics,
+        effects=LAYOUT.effects,
         figures=FIGURE_FILES,
-        panels=PANEL_FILES,
+        panels=ALL_PANEL_FILES,
     output:
-        report(f"{RESULTS}/report.html", caption="../workflow/report/report.rst", category="Report"),
+        report(LAYOUT.report, caption="../workflow/report/report.rst", category="Report"),
     log:
-        f"{LOGS}/report.log",
+        LAYOUT.log("report"),
     benchmark:
-        f"{BENCHMARKS}/report.tsv"
+        LAYOUT.benchmark("report")
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        study=lambda wildcards: SCORED.model_dump_json(),
+        study=part("report"),
     shell:
         r"""
         sonogrid --log {log:q} report \

@@ -1,29 +1,25 @@
-# Needs: patients.csv and manifest.csv. Makes: splits.csv, the one place that says who is in which fold and part.
+# Needs: patients and manifest. Makes: splits.csv, the one place that says who is in which fold and part.
 
 
 rule splits:
     input:
-        patients=f"{RESULTS}/cohort/patients.csv",
-        manifest=f"{RESULTS}/cohort/manifest.csv",
-        official=OFFICIAL,
+        [str(STUDY.splits.official.file)] if STUDY.splits.official else [],
+        patients=LAYOUT.cohort.patients,
+        manifest=LAYOUT.cohort.manifest,
     output:
-        f"{RESULTS}/splits.csv",
+        LAYOUT.splits,
     log:
-        f"{LOGS}/splits.log",
+        LAYOUT.log("splits"),
     benchmark:
-        f"{BENCHMARKS}/splits.tsv"
+        LAYOUT.benchmark("splits")
     threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        splits=lambda wildcards: STUDY.splits.model_dump_json(exclude_none=True),
-        seed=STUDY.seed,
+        study=part("splits"),
     shell:
         r"""
         sonogrid --log {log:q} splits \
-            --cohort "$(dirname {input.manifest:q})" \
-            --splits {params.splits:q} \
-            --seed {params.seed} \
-            --out {output:q}
+            --study {params.study:q}
         """

@@ -14,18 +14,24 @@ from typing import Any, TextIO
 import sonogrid
 from sonogrid import stages
 from sonogrid.cluster.site import SITE_FILE
-from sonogrid.problems import InputError
+from sonogrid.config.needs import Parts, of_corpus, parse_part
+from sonogrid.config.study import Study
+from sonogrid.grid import AXES, CONFIGURATION, NUMBERED
+from sonogrid.problems import InputError, Problem
+from sonogrid.stages import checked_study
 
 EPILOG = """\
 examples:
   sonogrid check --config config.yaml studies/busbra.yaml
   sonogrid plan --check
-  sonogrid train --backbone resnet18 --init scratch --modality bmode --fold 0 1 2 ... --results results
+  sonogrid train --backbone test_resnet --init scratch --modality bmode --seed 0 --fold 0 1 2
 
-Snakemake calls these commands; `snakemake -n -p` prints each with all its flags.
+A stage reads the configuration (--config, default config.yaml) and finds its files below the results folder.
+Snakemake calls these commands with --study, the part of the configuration that a stage depends on, as JSON;
+`snakemake -n -p` prints each with all its flags.
 Exit codes: 0 done, 1 a failure of the program, 2 a mistake in the input, 130 Ctrl-C, 143 SIGTERM.
 """
-
+CONFIG = [Path("config.yaml")]
 
 Commands = Any
 """What add_subparsers returns: argparse has no public name for its type."""
@@ -45,10 +51,10 @@ class Tee:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+    """Return the whole command line."""
     root = argparse.ArgumentParser(
         prog="sonogrid",
-        description="The whole grid backbone x init x modality x fold on multimodal ultrasound, stage by stage.",
+        description=f"The whole grid {' x '.join(AXES)} on multimodal ultrasound, stage by stage.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -60,100 +66,108 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def _stage(commands: Commands, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+def _command(commands: Commands, run: Callable[..., None], text: str) -> argparse.ArgumentParser:
     name = run.__name__.replace("_", "-")
     command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text,
-        description=text[0].upper() + text[1:] + ".",
+        name, help=text, description=text[0].upper() + text[1:] + "."
     )
     command.set_defaults(run=run)
     return command
 
 
+def _stage(commands: Commands, run: Callable[[Study, argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    """Add a command that takes a study: all stages have these flags, and find their files by layout.py."""
+    command = _command(commands, run, text)
+    study = command.add_mutually_exclusive_group()
+    _config(study)
+    study.add_argument("--study", metavar="JSON", help="what rules pass: the keys that this stage depends on")
+    command.set_defaults(run=lambda options: run(_study(run.__name__, options), options))
+    return command
+
+
+def _study(stage: str, options: argparse.Namespace) -> Study:
+    """The keys that a stage depends on: as given, or from the configuration files."""
+    if options.study is not None:
+        return parse_part(options.study)
+    study, init = checked_study(options), getattr(options, "corpus", None)
+    if init is not None and init not in study.corpora:
+        what, remedy = f"{init!r} is no init with a corpus", f"Choose from: {', '.join(study.corpora) or 'none'}"
+        raise InputError([Problem("--corpus", what, remedy)])
+    if stage == "audit":
+        # By hand: of the cohort and of all corpora.
+        return study
+    given = {axis: _listed(getattr(options, axis, None)) for axis in CONFIGURATION}
+    return parse_part(Parts(study).json(of_corpus(stage, init), **(given | ({"init": [init]} if init else {}))))
+
+
+def _listed(value: str | list[str] | None) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else value
+
+
+def _config(command: Any) -> None:
+    text = "configuration files, later ones override earlier ones (default config.yaml)"
+    command.add_argument("--config", type=Path, nargs="+", default=CONFIG, metavar="FILE", help=text)
+
+
 def _add_configuration(commands: Commands) -> None:
-    check = _stage(commands, stages.check, "check a configuration and print its grid")
-    check.add_argument("--config", type=Path, nargs="+", required=True, help="later files override earlier ones")
-    plan = _stage(commands, stages.plan, "show what a study will ask of a cluster and cost, before it starts")
-    plan.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="default config.yaml")
+    _config(_command(commands, stages.check, "check a configuration and print its grid"))
+    plan = _command(commands, stages.plan, "show what a study will ask of a cluster and cost, before it starts")
+    _config(plan)
     plan.add_argument("--site", type=Path, default=SITE_FILE, help=f"facts of the cluster (default {SITE_FILE})")
     plan.add_argument("--jobs", type=_count, help="jobs in the queue at a time (default: as the profile says)")
     plan.add_argument("--check", action="store_true", help="ask the cluster whether all is right; exit code 2 if not")
-    _stage(commands, stages.schema, "print the JSON schema of config.yaml")
+    _command(commands, stages.schema, "print the JSON schema of config.yaml")
 
 
 def _add_data(commands: Commands) -> None:
     cohort = _stage(commands, stages.cohort, "read or simulate patients and pictures into one manifest")
-    cohort.add_argument("--cohort", required=True, help="the `cohort` section of the config as JSON")
-    cohort.add_argument("--name", default="study", help="whose cohort: the study's or a corpus's (default study)")
-    _seed(cohort)
-    _workers(cohort)
-    _out(cohort, "folder for patients.csv and manifest.csv")
-
     images = _stage(commands, stages.images, "build the memory-mapped store of one modality")
-    images.add_argument("--manifest", type=Path, required=True)
-    images.add_argument("--modality", required=True)
-    images.add_argument("--canvas", required=True, help="JSON: size, channels and layouts of this modality")
-    _workers(images)
-    images.add_argument("--store", type=Path, required=True, help="array to write (.npy)")
-    images.add_argument("--index", type=Path, required=True, help="index to write (.csv)")
-
-    splits = _stage(commands, stages.splits, "divide patients into folds and parts")
-    splits.add_argument("--cohort", type=Path, required=True, help="folder of patients.csv and manifest.csv")
-    splits.add_argument("--splits", required=True, help="the `splits` section of the config as JSON")
-    _seed(splits)
-    _out(splits, "splits.csv to write")
-
+    _axis(images, "modality")
+    _stage(commands, stages.splits, "divide patients into folds and parts")
     audit = _stage(commands, stages.audit, "look for what could make a result untrue; certify what may be trained on")
-    of = audit.add_mutually_exclusive_group()
-    of.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")], help="default config.yaml")
-    of.add_argument("--request", help="what rules pass: one audit as JSON")
-    _workers(audit)
+    for command in (cohort, images, audit):
+        command.add_argument("--corpus", metavar="INIT", help="of the corpus of this init, not of the study's cohort")
+        command.add_argument("--workers", type=_count, default=1, help="parallel workers (default 1)")
 
 
 def _add_fitting(commands: Commands) -> None:
     pretrain = _stage(commands, stages.pretrain, "train one backbone on a corpus")
-    _identity(pretrain)
-    pretrain.add_argument("--modalities", nargs="+", required=True, help="modalities of the corpus, one a store")
-    pretrain.add_argument("--stores", type=Path, nargs="+", required=True)
-    pretrain.add_argument("--indexes", type=Path, nargs="+", required=True)
-    pretrain.add_argument("--inner-fraction", type=float, required=True, help="share of patients for epoch choice")
-    _fitting(pretrain)
-
+    for axis in ("init", "backbone", "seed"):
+        _axis(pretrain, axis)
     rates = _stage(commands, stages.rates, "measure how fast the backbones of a study train on this machine")
-    rates.add_argument("--study", required=True, help="the whole configuration as JSON")
     rates.add_argument("--seconds", type=float, default=20.0, help="for each setting (default 20)")
-    rates.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    _out(rates, "rates.csv to write")
-
     train = _stage(commands, stages.train, "train and predict cells of the grid: every combination of the values given")
-    _identity(train, nargs="+")
-    train.add_argument("--modality", nargs="+", required=True)
-    train.add_argument("--fold", type=int, nargs="+", required=True, help="from 0")
-    train.add_argument("--splits", type=Path, required=True)
-    train.add_argument("--stores", type=Path, nargs="+", required=True, help="one a modality (.npy)")
-    train.add_argument("--indexes", type=Path, nargs="+", required=True, help="one a modality (.csv)")
-    train.add_argument(
-        "--first-weights",
-        nargs="+",
-        required=True,
-        metavar="INIT/BACKBONE=SOURCE[:FILE]",
-        help="for each init and backbone: random, corpus with its file, or timm with or without one",
-    )
-    train.add_argument("--together", type=int, default=1, help="cells trained at the same time (default 1)")
-    _fitting(train, nargs="+")
+    for axis in AXES:
+        _axis(train, axis, nargs="+")
+    train.add_argument("--together", type=_count, default=1, help="cells trained at the same time (default 1)")
+    for command in (pretrain, train):
+        text = "folder for the states of unfinished fits (default: checkpoints/ below the results)"
+        command.add_argument("--checkpoints", type=Path, help=text)
+    for command in (pretrain, rates, train):
+        command.add_argument("--threads", type=_count, default=1, help="CPU threads of a fit (default 1)")
 
 
 def _add_results(commands: Commands) -> None:
-    evaluate = _stage(commands, stages.evaluate, "score every cell from its predictions")
+    _stage(commands, stages.evaluate, "score every cell from its predictions")
     explain = _stage(commands, stages.explain, "draw the Grad-CAM panel of one backbone and init")
-    explain.add_argument("--backbone", required=True)
-    explain.add_argument("--init", required=True)
-    tables = _stage(commands, stages.tables, "write the tables as CSV, Markdown, LaTeX and HTML")
-    figures = _stage(commands, stages.figures, "draw the figures as PNG and SVG")
-    report = _stage(commands, stages.report, "write the self-contained report.html")
-    for command in (evaluate, explain, tables, figures, report):
-        command.add_argument("--study", required=True, help="the whole configuration as JSON")
+    for axis in ("backbone", "init"):
+        _axis(explain, axis)
+    _stage(commands, stages.tables, "write the tables as CSV, Markdown, LaTeX and HTML")
+    _stage(commands, stages.figures, "draw the figures in every format of the configuration")
+    _stage(commands, stages.report, "write the self-contained report.html")
+
+
+def _axis(command: argparse.ArgumentParser, axis: str, nargs: str | None = None) -> None:
+    numbered = axis in NUMBERED
+    kind, text = (_number, "from 0") if numbered else (str, "a timm name" if axis == "backbone" else None)
+    command.add_argument(f"--{axis}", type=kind, nargs=nargs, required=True, help=text)
+
+
+def _number(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
 
 
 def _count(text: str) -> int:
@@ -161,37 +175,6 @@ def _count(text: str) -> int:
     if value < 1:
         raise ValueError(text)
     return value
-
-
-def _seed(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seed", type=int, required=True, help="the study's seed")
-
-
-def _workers(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--workers", type=int, default=1, help="parallel workers (default 1)")
-
-
-def _out(command: argparse.ArgumentParser, text: str) -> None:
-    command.add_argument("--out", type=Path, required=True, help=text)
-
-
-def _identity(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    command.add_argument("--backbone", nargs=nargs, required=True, help="a timm name")
-    command.add_argument("--init", nargs=nargs, required=True, help="name of the initialisation")
-    command.add_argument("--classes", nargs="+", required=True, help="class names, in the order of the logits")
-    command.add_argument("--patients", type=Path, required=True)
-    command.add_argument("--certificate", type=Path, required=True, help="what the audit allowed (certificate.json)")
-
-
-def _fitting(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    command.add_argument("--training", required=True, help="the `training` section of the config as JSON")
-    command.add_argument(
-        "--input-size", type=int, nargs=nargs, required=True, help="side in pixels at which the backbone sees"
-    )
-    _seed(command)
-    command.add_argument("--threads", type=int, default=1, help="CPU threads of a cell (default 1)")
-    command.add_argument("--results", type=Path, required=True, help="folder of the study's results")
-    command.add_argument("--checkpoints", type=Path, required=True, help="folder for the state of unfinished fits")
 
 
 @contextmanager

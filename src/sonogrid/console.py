@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 
 class Advance(Protocol):
     """Called once for every unit of work done; `note` is shown beside the bar."""
@@ -28,6 +25,10 @@ PLAIN_SECONDS = 10.0
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Advance]:
     """Show progress over `total` units on stderr: a bar on a terminal, else a line at most every 10 s."""
+    # Imported here: `sonogrid --help` and the head of a run show no bar.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (

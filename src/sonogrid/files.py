@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
 import yaml
 
 from sonogrid.problems import InputError, Problem
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Content = TypeVar("Content")
 LEFTOVER_SECONDS = 3600.0

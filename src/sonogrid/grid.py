@@ -122,6 +122,12 @@ class Grid:
         best = max(fitting, key=lambda choice: prod(sizes[axis] for axis in choice))
         return tuple(axis for axis in self.axes if axis in best)
 
+    def job(self, cells_per_job: int) -> list[Cell]:
+        """Return the cells of any job: a wildcard for each axis outside the box, all values of those inside."""
+        inside = self.packed_axes(cells_per_job)
+        values = ([*self.axes[axis]] if axis in inside else [f"{{{axis}}}"] for axis in self.axes)
+        return [Cell(*point) for point in product(*values)]  # type: ignore[arg-type]
+
     def cells_in_a_job(self, cells_per_job: int) -> int:
         """Return how many cells a job has; a divisor of the number of cells."""
         return prod(len(self.axes[axis]) for axis in self.packed_axes(cells_per_job))

@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from sonogrid.config.study import Study
 from sonogrid.grid import AXES, NUMBERED, Cell, named
 from sonogrid.problems import InputError, Problem
 
@@ -187,8 +188,16 @@ class Layout:
         return twin.with_name(f"{twin.name}.pt")
 
 
+def first_weights(study: Study, init: str, backbone: str, seed: str | int) -> list[Path]:
+    """Return the file that holds the first weights of cells: none where they are random or come from timm's hub."""
+    source = study.inits[init]
+    if source.source == "corpus":
+        return [Layout(study.results).pretrained_weights(init, backbone, seed)]
+    return [source.files[backbone]] if source.source == "timm" and backbone in source.files else []
+
+
 def refuse_former_results(results: Path) -> None:
-    """Raise InputError if a results folder was made by version 0.1, whose cells and pre-trainings had no seed.
+    """Raise InputError if a results folder was made before cells and pre-trainings had a seed.
 
     Nothing is written into such a folder: its tables would be a mixture of two versions.
     """
@@ -198,6 +207,6 @@ def refuse_former_results(results: Path) -> None:
     ]
     found = next((path for path in former if path is not None), None)
     if found is not None:
-        what = f"was made by version 0.1 of sonogrid, whose cells had no seed (it has {found.parent})"
-        remedy = f"Nothing was changed. Keep it under another name (mv {results} {results}-0.1), or set another folder"
+        what = f"was made by an earlier version of sonogrid, whose cells had no seed (it has {found.parent})"
+        remedy = f"Nothing was changed. Rename it (mv {results} {results}-without-seeds), or name another folder"
         raise InputError([Problem(f"config key results, {results}", what, remedy)])

@@ -89,6 +89,21 @@ def draw_inner(patients: pd.DataFrame, fraction: float, seed: int) -> set[str]:
     return chosen
 
 
+def draw_corpus_inner(patients: pd.DataFrame, fraction: float, seed: int) -> frozenset[str]:
+    """Draw the inner validation part of a corpus (columns patient_id, label, hospital), by the rule of `draw_inner`.
+
+    A corpus has no folds: the other patients are the training part. Raise InputError for a class of a single patient,
+    which would leave none of them.
+    """
+    problems = Problems()
+    counts = patients["label"].value_counts().sort_index()
+    for label in counts[counts < 2].index:
+        what = "has a single patient, and training and inner part need one each"
+        problems.add(f"class {label!r} of the corpus", what, "Add patients, or remove the class")
+    problems.raise_if_any()
+    return frozenset(draw_inner(patients, fraction, seed))
+
+
 def official_folds(images: pd.DataFrame, official: OfficialFolds, k: int) -> dict[str, int]:
     """Test fold of every patient from a CSV of image ids and folds; its values, sorted, become 0 to k - 1.
 

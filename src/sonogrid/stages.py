@@ -1,111 +1,104 @@
 """What each subcommand does: read its files, call the package, write its files.
 
-Heavy imports stand inside the stages that need them: torch and timm take seconds, and most stages need neither.
+Every stage takes a study, of which a job has only the keys that the stage needs (config/needs.py), and the options of
+its command line; where files lie it asks layout.py. Heavy imports are inside the stages that need them: torch and timm
+take seconds, and most stages need neither.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
 from itertools import product
-from pathlib import Path
-from typing import Any, TypeVar
 
-from sonogrid.config.cohort import CohortConfig
-from sonogrid.config.images import Canvas
-from sonogrid.config.load import SHIPPED, load_study, parse_section
-from sonogrid.config.splits import Splits
-from sonogrid.config.study import AuditRequest, Study, json_schema
-from sonogrid.config.training import Training
+from sonogrid.config.load import load_files
+from sonogrid.config.study import Study, json_schema
 from sonogrid.console import progress
-from sonogrid.files import read_yaml, sha256, whole_files, write_csv
-from sonogrid.grid import Cell, Grid, derive_seed
-from sonogrid.layout import Layout
+from sonogrid.files import write_csv
+from sonogrid.grid import AXES, Cell, Grid, derive_seed
+from sonogrid.layout import Layout, refuse_former_results
 from sonogrid.problems import InputError, Problem
 
-Value = TypeVar("Value")
+
+def checked_study(options: Namespace) -> Study:
+    """Return the study of the options' configuration files; raise InputError for mistakes and former results."""
+    study = load_files(options.config)
+    refuse_former_results(study.results)
+    return study
 
 
 def check(options: Namespace) -> None:
     """Validate the merged configuration files and print the grid."""
-    study = merged_study(options.config)
+    study = checked_study(options)
     print(f"Study {study.study}: {Grid.of(study).describe()}")
-
-
-def merged_study(paths: Sequence[Path]) -> Study:
-    """The study of several configuration files, merged as Snakemake does; raises InputError."""
-    from snakemake.utils import update_config
-
-    merged: dict[str, Any] = {}
-    for path in paths:
-        update_config(merged, read_yaml(path, f"Correct it; {SHIPPED}"))
-    return load_study(merged)
 
 
 def plan(options: Namespace) -> None:
     """Print what a study will ask of a cluster and cost, or check that the cluster would take it."""
-    from sonogrid.cluster.plan import check_site, profile_jobs, show_plan
+    from sonogrid.cluster.plan import check_site, show_plan
+    from sonogrid.cluster.profile import read_profile
     from sonogrid.cluster.site import load_site
 
-    study, site = merged_study(options.config), load_site(options.site)
-    jobs = options.jobs or profile_jobs()
+    study, site = checked_study(options), load_site(options.site)
+    profile = read_profile(site, options.site)
+    jobs = options.jobs or profile.jobs
     if options.check:
-        check_site(study, site, jobs, options.site)
+        check_site(study, site, profile, jobs, options.site)
     else:
-        show_plan(study, site, jobs, options.config)
+        show_plan(study, site, profile, jobs, options.config)
 
 
 def schema(_: Namespace) -> None:
     """Print the JSON schema of config.yaml."""
-    import json
-
     print(json.dumps(json_schema(), indent=2, sort_keys=True))
 
 
-def cohort(options: Namespace) -> None:
+def cohort(study: Study, options: Namespace) -> None:
     """Read or simulate a cohort."""
     from sonogrid.cohort import READERS, read_cohort
     from sonogrid.cohort.manifest import save, some
     from sonogrid.images.framing import ANY_DEVICE
 
-    config = parse_section(CohortConfig, options.cohort)
-    seed = derive_seed(options.seed, "cohort", options.name)
+    config = study.cohort_of(options.corpus)
+    folder = Layout(study.results).cohort_of(options.corpus).tables
+    seed = derive_seed(study.seed, "cohort", options.corpus or "study")
     with progress(f"cohort ({config.reader})", READERS[config.reader].steps(config)) as advance:
-        found = read_cohort(config, seed, options.out, options.workers, advance)
-    save(found, options.out)
+        found = read_cohort(config, seed, folder, options.workers, advance)
+    save(found, folder)
     devices = sorted(set(found.images["device"]) - {""})
     for device in sorted(set(config.layouts) - {ANY_DEVICE, *devices}):
         print(f"layouts: no picture is of device {device!r}; there are: {some(devices) or 'none'}", file=sys.stderr)
     if found.refused:
-        print(f"{len(found.refused)} file(s) refused: {options.out / 'refused.csv'}", file=sys.stderr)
+        print(f"{len(found.refused)} file(s) refused: {folder / 'refused.csv'}", file=sys.stderr)
 
 
-def images(options: Namespace) -> None:
+def images(study: Study, options: Namespace) -> None:
     """Build the store of one modality."""
     from sonogrid.cohort.manifest import load
     from sonogrid.images.store import build
 
-    manifest = load(options.manifest.parent).images
-    rows = manifest[manifest["modality"] == options.modality]
-    how = parse_section(Canvas, options.canvas)
-    with progress(f"images {options.modality}", len(rows)) as advance:
-        made = build(rows, how, options.store, options.index, advance, options.workers)
-    print(f"{made} of {len(rows)} canvases made anew", file=sys.stderr)
+    places, modality = Layout(study.results).cohort_of(options.corpus), options.modality
+    manifest = load(places.tables).images
+    rows = manifest[manifest["modality"] == modality]
+    how = study.images.canvas(modality, study.cohort_of(options.corpus).layouts)
+    with progress(f"images {modality}", len(rows)) as advance:
+        made = build(rows, how, places.store(modality), places.index(modality), advance, options.workers)
+    print(f"{made} of {len(rows)} canvases made again", file=sys.stderr)
 
 
-def splits(options: Namespace) -> None:
+def splits(study: Study, _: Namespace) -> None:
     """Divide patients into folds and parts."""
     from sonogrid.cohort.manifest import load
     from sonogrid.splits import make_splits
 
-    config = parse_section(Splits, options.splits)
-    found = load(options.cohort)
-    table = make_splits(found.patients, found.images, config, derive_seed(options.seed, "splits"))
-    write_csv(table, options.out)
+    layout = Layout(study.results)
+    found = load(layout.cohort.tables)
+    table = make_splits(found.patients, found.images, study.splits, derive_seed(study.seed, "splits"))
+    write_csv(table, layout.splits)
 
 
-def audit(options: Namespace) -> None:
+def audit(study: Study, options: Namespace) -> None:
     """Look for what could make a result untrue, and certify what may be trained on."""
     from rich.console import Console
 
@@ -113,13 +106,12 @@ def audit(options: Namespace) -> None:
     from sonogrid.audit.show import PLAIN_WIDTH
 
     console = None
-    if options.request is not None:
+    if options.study is not None:
         # Within the workflow only counts go to the log, which names no patient, and what stops it.
         console = Console(stderr=True, width=PLAIN_WIDTH, color_system=None)
-        asked = [parse_section(AuditRequest, options.request)]
+        asked = [study.audit_request(options.corpus)]
     else:
-        study = merged_study(options.config)
-        asked = [study.audit_request(), *(study.audit_request(init) for init in study.corpora)]
+        asked = [study.audit_request(init) for init in (None, *study.corpora)]
     refused: list[Problem] = []
     for request in asked:
         refused += run_audit(request, options.workers, console)
@@ -127,180 +119,80 @@ def audit(options: Namespace) -> None:
         raise InputError(refused)
 
 
-def pretrain(options: Namespace) -> None:
+def pretrain(study: Study, options: Namespace) -> None:
     """Train one backbone on a corpus, from its last epoch if it was cut short."""
-    import torch
+    from sonogrid.fits.pretraining import pretrain as fit
 
-    from sonogrid.cohort.manifest import labels_of
-    from sonogrid.fits.checkpoint import Checkpoint
-    from sonogrid.fits.pretraining import divide
-    from sonogrid.fits.record import accepted_findings, is_done, recipe_of, run_record, write_history, write_record
-    from sonogrid.images.store import open_store
-    from sonogrid.provenance import whereabouts
-    from sonogrid.training.backbones import best_device, build_model, device_name, save_weights, seeded
-    from sonogrid.training.examples import examples_of, joined
-    from sonogrid.training.fit import fit
-
-    torch.set_num_threads(options.threads)
-    folder = Layout(options.results).pretrained(options.init, options.backbone, 0)
-    training = parse_section(Training, options.training)
-    identity = {
-        "backbone": options.backbone,
-        "init": options.init,
-        "modalities": options.modalities,
-        "inner_fraction": options.inner_fraction,
-        "accepted_findings": accepted_findings(options.certificate),
-    }
-    seed = derive_seed(options.seed, "pretrain", options.init, options.backbone)
-    inputs = [options.patients, *options.indexes]
-    size, threads = options.input_size, options.threads
-    recipe = recipe_of(identity, options.classes, size, training, options.seed, seed, threads, inputs)
-    files = [folder / name for name in ("run.json", "history.csv", "weights.safetensors")]
-    if is_done(folder, [file.name for file in files], recipe):
-        print(f"pretrain {options.backbone}: done before with the same recipe, kept", file=sys.stderr)
-        return
-    files[0].unlink(missing_ok=True)
-    labels = labels_of(options.patients)
-    parts = divide(labels, options.inner_fraction, derive_seed(options.seed, "pretrain", options.init))
-    stores = [open_store(npy, csv) for npy, csv in zip(options.stores, options.indexes, strict=True)]
-    train_part, inner_part = (
-        joined(
-            [
-                examples_of(store, modality, part, options.classes, size)
-                for store, modality in zip(stores, options.modalities, strict=True)
-            ]
-        )
-        for part in parts
-    )
-    device = best_device()
-    twin = Layout(options.results).checkpoint(folder, options.checkpoints)
-    checkpoint = Checkpoint(twin, recipe, whereabouts(device_name(device)))
-    with seeded(seed), progress(f"pretrain {options.backbone}", training.epochs) as advance:
-        model = build_model(options.backbone, len(options.classes), size)
-        start = checkpoint.load()
-        result = fit(model, train_part, inner_part, training, seed, device, advance, start, checkpoint.keep)
-    attempts = checkpoint.attempts(len(result.history))
-    record = run_record(recipe, result, attempts, certificate=sha256(options.certificate))
-    with whole_files(*files) as (run, history, weights):
-        save_weights(model, weights)
-        write_history(result, history)
-        write_record(record, run)
-    checkpoint.file.unlink(missing_ok=True)
+    checkpoints = options.checkpoints or Layout(study.results).checkpoints
+    fit(options.init, options.backbone, options.seed, study, checkpoints, options.threads)
 
 
-def rates(options: Namespace) -> None:
+def train(study: Study, options: Namespace) -> None:
+    """Train the cells of a job, then predict their inner and held-out patients."""
+    from sonogrid.jobs import train_cells
+
+    cells = [Cell(*point) for point in product(*(getattr(options, axis) for axis in AXES))]
+    checkpoints = options.checkpoints or Layout(study.results).checkpoints
+    train_cells(cells, study, checkpoints, options.threads, options.together)
+
+
+def rates(study: Study, options: Namespace) -> None:
     """Measure how fast the backbones of a study train here."""
-    from sonogrid.cluster.rates import as_table, measure, settings
+    from sonogrid.cluster.rates import fit_settings, measure_rates, rates_table
     from sonogrid.cluster.slurm import seconds_in_job
 
     before = seconds_in_job()
-    study = parse_section(Study, options.study)
-    with progress("rates", len(settings(study))) as advance:
-        found = measure(study, options.seconds, options.threads, before, advance)
-    write_csv(as_table(found), options.out)
+    with progress("rates", len(fit_settings(study))) as advance:
+        found = measure_rates(study, options.seconds, options.threads, before, advance)
+    write_csv(rates_table(found), Layout(study.results).rates)
 
 
-def train(options: Namespace) -> None:
-    """Train the cells of a job, then predict their inner and held-out patients."""
-    from sonogrid.fits.cells import Job, train_cells
-
-    first = dict(map(_first_weights, options.first_weights))
-    job = Job(
-        classes=tuple(options.classes),
-        training=parse_section(Training, options.training),
-        study_seed=options.seed,
-        threads=options.threads,
-        patients=options.patients,
-        splits=options.splits,
-        certificate=options.certificate,
-        stores=_each("--stores and --indexes", options.modality, zip(options.stores, options.indexes, strict=False)),
-        init_sources={init: source for (init, _), (source, _) in first.items()},
-        weights={pair: Path(file) for pair, (_, file) in first.items() if file},
-        input_sizes=_each("--input-size", options.backbone, options.input_size),
-        results=options.results,
-        checkpoints=options.checkpoints,
-        together=options.together,
-    )
-    lacking = [
-        f"{init}/{backbone}"
-        for init, backbone in product(options.init, options.backbone)
-        if (init, backbone) not in first
-    ]
-    if lacking:
-        raise InputError([Problem("--first-weights", f"says nothing of {', '.join(lacking)}", "Add them")])
-    axes = (options.backbone, options.init, options.modality, [0], options.fold)
-    train_cells([Cell(*point) for point in product(*axes)], job)
-
-
-def _each(flag: str, names: Sequence[str], values: Iterable[Value]) -> dict[str, Value]:
-    """One value for each name, in the same order; raises InputError where the numbers differ."""
-    given = list(values)
-    if len(given) != len(names):
-        what = f"gives {len(given)} values for {len(names)} names ({', '.join(names)})"
-        raise InputError([Problem(flag, what, "Give one value for each, in the same order")])
-    return dict(zip(names, given, strict=True))
-
-
-def _first_weights(text: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    """`INIT/BACKBONE=SOURCE[:FILE]` as ((init, backbone), (source, file or "")); anything else is an InputError."""
-    name, _, origin = text.partition("=")
-    init, _, backbone = name.partition("/")
-    source, _, file = origin.partition(":")
-    if not backbone or source not in ("random", "corpus", "timm"):
-        what = "is not INIT/BACKBONE=SOURCE[:FILE] with SOURCE random, corpus or timm"
-        raise InputError([Problem(f"--first-weights {text}", what, "Write it so")])
-    return (init, backbone), (source, file)
-
-
-def evaluate(options: Namespace) -> None:
+def evaluate(study: Study, _: Namespace) -> None:
     """Score every cell and write metrics.csv, effects.csv and the merged predictions.csv."""
     from sonogrid.cohort.manifest import load
     from sonogrid.evaluation.collect import collect
     from sonogrid.evaluation.measurements import effects, measure
     from sonogrid.splits import load_splits
 
-    study = parse_section(Study, options.study)
-    out = study.results
-    found, grid = load(out / "cohort"), Grid.of(study)
-    files = [Layout(out).cell_predictions(cell) for cell in grid.cells()]
-    predictions = collect(files, grid, load_splits(out / "splits.csv"), found.patients, found.images)
+    layout, grid = Layout(study.results), Grid.of(study)
+    found = load(layout.cohort.tables)
+    files = [layout.cell_predictions(cell) for cell in grid.cells()]
+    predictions = collect(files, grid, load_splits(layout.splits), found.patients, found.images)
     classes, settings = study.cohort.classes, study.statistics
     # All is computed before anything is written: an interruption in between would leave a part.
     metrics = measure(predictions, found.patients, classes, settings, study.seed)
     differences = effects(predictions, found.patients, classes, settings, study.seed)
-    write_csv(metrics, out / "metrics.csv")
-    write_csv(differences, out / "effects.csv")
-    write_csv(predictions, out / "predictions.csv")
+    write_csv(metrics, layout.metrics)
+    write_csv(differences, layout.effects)
+    write_csv(predictions, layout.predictions)
 
 
-def tables(options: Namespace) -> None:
+def tables(study: Study, _: Namespace) -> None:
     """Write the tables in their formats."""
     from sonogrid.reporting.making import write_tables
 
-    write_tables(parse_section(Study, options.study))
+    write_tables(study)
 
 
-def figures(options: Namespace) -> None:
-    """Draw every figure but the panels."""
+def figures(study: Study, _: Namespace) -> None:
+    """Draw every figure except the panels."""
     from sonogrid.reporting.exhibits import figures_of
     from sonogrid.reporting.making import draw_figures
 
-    study = parse_section(Study, options.study)
     with progress("figures", len(figures_of(study))) as advance:
         draw_figures(study, advance)
 
 
-def explain(options: Namespace) -> None:
+def explain(study: Study, options: Namespace) -> None:
     """Draw the panels of one backbone and init, and list what they show."""
     from sonogrid.reporting.making import draw_panels, panel_steps
 
-    study = parse_section(Study, options.study)
     with progress(f"explain {options.backbone} {options.init}", panel_steps(study)) as advance:
         draw_panels(study, options.backbone, options.init, advance)
 
 
-def report(options: Namespace) -> None:
-    """Write the self-contained report."""
+def report(study: Study, _: Namespace) -> None:
+    """Write the self-contained report, and the captions of its tables and figures."""
     from sonogrid.reporting.report import write_report
 
-    write_report(parse_section(Study, options.study))
+    write_report(study)

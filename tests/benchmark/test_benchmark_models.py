@@ -8,6 +8,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sonogrid.config.training import Training
+from sonogrid.fits.recipe import effective_strengths
 from sonogrid.training.backbones import build_model, logits_of, seeded
 from sonogrid.training.examples import Examples
 from sonogrid.training.fit import Fitting
@@ -59,7 +60,8 @@ def test_train_step(benchmark: BenchmarkFixture, backbone: str, device: str) -> 
     recipe = Training(epochs=1000, patience=1000, batch_size=16, learning_rate=1e-4, warmup_epochs=0)
     with seeded(1):
         model = build_model(backbone, CLASSES, SIZE)
-    fitting = Fitting(model, examples(32), recipe, seed=1, device=torch.device(device))
+    strengths = effective_strengths(recipe.augment, ["bmode"])
+    fitting = Fitting(model, examples(32), recipe, strengths, seed=1, device=torch.device(device))
     model.train()
     rows = torch.arange(16)
     before = [parameter.detach().clone() for parameter in model.parameters()]

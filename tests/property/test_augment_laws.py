@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sonogrid.config.augment_contract import MODALITIES, ruling
 from sonogrid.config.training import Augment
+from sonogrid.fits.recipe import effective_strengths
 from sonogrid.training.augment import augment, strengths_of
 
 LIMITS = {"horizontal_flip": 1.0, "shift": 0.2, "zoom": 0.3, "rotate": 15.0, "gain": 0.5}
@@ -30,7 +31,8 @@ def pictures(n: int, height: int, width: int, seed: int) -> torch.Tensor:
 
 
 def run(images: torch.Tensor, strengths: Augment, shown: list[str], seed: int) -> torch.Tensor:
-    return augment(images, strengths_of(strengths, shown), torch.Generator().manual_seed(seed))
+    by_image = strengths_of(effective_strengths(strengths, MODALITIES), shown)
+    return augment(images, by_image, torch.Generator().manual_seed(seed))
 
 
 @given(STRENGTHS, SHOWN, SIDES, SIDES, SEEDS)
@@ -87,7 +89,7 @@ def test_as_many_random_numbers_are_drawn_whatever_the_strengths_and_modalities(
     after = []
     for recipe, modalities in ((strengths, shown), (others, shown[::-1])):
         generator = torch.Generator().manual_seed(seed)
-        augment(images, strengths_of(recipe, modalities), generator)
+        augment(images, strengths_of(effective_strengths(recipe, MODALITIES), modalities), generator)
         after.append(generator.get_state())
     assert torch.equal(*after)
 

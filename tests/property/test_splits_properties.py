@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sonogrid.config.splits import Splits
-from sonogrid.splits import make_splits
+from sonogrid.splits import draw_corpus_inner, make_splits
 
 IDS = st.text(st.characters(blacklist_categories=("Cc", "Cs")), min_size=1, max_size=6)
 
@@ -75,3 +75,17 @@ def test_folds_do_not_depend_on_the_inner_fraction(
     first = make_splits(patients, images, config, seed)
     second = make_splits(patients, images, config.model_copy(update={"inner_fraction": 0.3}), seed)
     assert ((first["part"] == "test") == (second["part"] == "test")).all()
+
+
+@given(cohorts(), st.integers(0, 2**32 - 1), st.randoms(use_true_random=False))
+def test_inner_part_of_a_corpus_is_each_classes_share_and_leaves_a_training_part(
+    cohort: tuple[pd.DataFrame, pd.DataFrame, Splits], seed: int, random: object
+) -> None:
+    patients, _, config = cohort
+    inner = draw_corpus_inner(patients, config.inner_fraction, seed)
+    order = list(range(len(patients)))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    assert draw_corpus_inner(patients.iloc[order], config.inner_fraction, seed) == inner
+    for _, ids in patients.groupby("label")["patient_id"]:
+        held = len(inner & set(ids))
+        assert 1 <= held < len(ids) and abs(held - config.inner_fraction * len(ids)) <= 1

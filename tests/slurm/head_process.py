@@ -42,6 +42,11 @@ def small_study(*changes: Mapping[str, Any]) -> dict[str, Any]:
     return merged_config(two_cells, *changes)
 
 
+def small_cell(workspace: Workspace, fold: int) -> Path:
+    """The folder of a cell of the small study, relative to the workspace."""
+    return workspace.cell("test_resnet", "scratch", "bmode", 0, fold)
+
+
 def set_up(folder: Path, config: Mapping[str, Any]) -> Workspace:
     """A workspace whose own config.yaml is this one, as the literal command needs it."""
     workspace = Workspace.new(folder)
@@ -72,7 +77,7 @@ def marks_of(workspace: Workspace) -> Path:
 
 
 def wait_until(true: Callable[[], Any], what: str, seconds: float = TIMEOUT) -> None:
-    """Ask again and again until it is true."""
+    """Ask repeatedly until it is true."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, f"{what}: not within {seconds:g} s"
@@ -181,7 +186,7 @@ def states(workspace: Workspace) -> list[str]:
 
 def attempts(workspace: Workspace, fold: int) -> list[dict[str, Any]]:
     """The attempts at one cell of the small study, as its run.json tells them."""
-    run = workspace.folder / workspace.cell("test_resnet", "scratch", "bmode", fold) / "run.json"
+    run = workspace.folder / small_cell(workspace, fold) / "run.json"
     found: list[dict[str, Any]] = workspace.read_json(str(run.relative_to(workspace.results)))["attempts"]
     return found
 
@@ -206,7 +211,7 @@ def assert_same_results(workspace: Workspace, undisturbed: Workspace) -> None:
     """Every cell is there, every epoch was run once, and each file of numbers has the same bytes."""
     for fold in (0, 1):
         assert epochs(workspace, fold) == list(range(1, EPOCHS + 1))
-        cell = workspace.cell("test_resnet", "scratch", "bmode", fold)
+        cell = small_cell(workspace, fold)
         for name in ("predictions.csv", "model.safetensors"):
             assert (workspace.folder / cell / name).read_bytes() == (undisturbed.folder / cell / name).read_bytes()
     for name in COMPARED:

@@ -92,7 +92,7 @@ def test_jobs_at_the_same_time_have_different_gpus(literal: Ended) -> None:
     """Both were in their third epoch at the same moment; run.json says where."""
     first, second = (
         literal.workspace.read_json(str(path.relative_to(literal.workspace.results)))
-        for path in sorted(literal.workspace.results.glob("cells/*/*/*/*/run.json"))
+        for path in sorted(literal.workspace.results.glob("cells/*/*/*/*/*/run.json"))
     )
     places = [(one["node"], one["cuda_visible_devices"]) for run in (first, second) for one in run["attempts"]]
     assert len(places) == len(set(places)) == 2

@@ -11,12 +11,14 @@ import yaml
 from head_process import Run, Workspace, set_up, small_study
 from workspace import BIN
 
-from sonogrid.cluster.preflight import Facts, quick_check
+from sonogrid.cluster.full_check import find_refusals
+from sonogrid.cluster.profile import Profile, read_profile, site_profile
+from sonogrid.cluster.quick_check import quick_check
 from sonogrid.cluster.requests import requests
 from sonogrid.cluster.site import SITE_FILE, Site
-from sonogrid.cluster.site_check import find_refusals
-from sonogrid.cluster.slurm import ask
+from sonogrid.cluster.slurm import ClusterFacts, ask
 from sonogrid.config.load import load_study
+from sonogrid.config.study import Study
 from sonogrid.problems import InputError
 
 pytestmark = pytest.mark.usefixtures("shared_cluster")
@@ -96,6 +98,11 @@ def test_without_slurm_one_line_says_so(workspace: Workspace, tmp_path: Path) ->
     assert "Traceback" not in run.text
 
 
+def check_before_a_run(site: Site, study: Study, profile: Profile | None = None) -> None:
+    """The quick check of a study on a site."""
+    quick_check(site, (profile or site_profile(site)).submissions(requests(study)))
+
+
 WRONG: list[tuple[dict[str, str], str]] = [
     ({"partition": "nosuch"}, r"key partition: no job may wait in partition nosuch .* Choose from: gpu \(the default"),
     ({"cpu_partition": "nosuch"}, r"key cpu_partition: no job may wait in partition nosuch"),
@@ -110,20 +117,51 @@ WRONG: list[tuple[dict[str, str], str]] = [
 @pytest.mark.parametrize(("facts", "told"), WRONG)
 def test_the_quick_check_tells_a_wrong_fact_in_one_message(facts: dict[str, str], told: str) -> None:
     with pytest.raises(InputError, match=told) as caught:
-        quick_check(Site.model_validate(facts), requests(load_study(small_study())))
+        check_before_a_run(Site.model_validate(facts), load_study(small_study()))
     assert len(caught.value.problems) == 1
 
 
 @pytest.mark.parametrize("facts", [{}, {"gpu_model": "h200"}, {"gres": "gpu:1"}, {"partition": "low"}])
 def test_the_quick_check_accepts_what_slurm_accepts(facts: dict[str, str]) -> None:
-    quick_check(Site.model_validate(facts), requests(load_study(small_study())))
+    check_before_a_run(Site.model_validate(facts), load_study(small_study()))
 
 
-def test_a_job_too_large_for_any_node_is_a_warning() -> None:
-    """So many cells at a time want more CPUs than a node has; the profile may ask for less, so no run is refused."""
+def test_a_job_too_large_for_any_node_is_wrong_and_no_run_begins() -> None:
+    """So many cells at a time want more CPUs than a node has."""
     study = load_study(small_study({"cells_per_job": 40, "cells_per_gpu": 40, "splits": {"folds": 40}}))
-    quick_check(Site(), requests(study))
-    told = list(find_refusals(Site(), requests(study), Facts(), SITE_FILE))
-    assert {one.state for one in told} == {"warning"}
     size = "asks for 40 CPUs, 84000 MB and --gpus=1; its largest node has 8 CPUs and 64000 MB"
-    assert any(size in one.found for one in told), told
+    with pytest.raises(InputError, match=size):
+        check_before_a_run(Site(), study)
+    told = list(find_refusals(Site(), site_profile(Site()), requests(study), ClusterFacts(), SITE_FILE))
+    assert [(one.check, one.verdict) for one in told if size in one.found] == [("jobs, attempt 1", "wrong")]
+
+
+def with_memory(workspace: Workspace, text: str) -> Profile:
+    """The workspace's own profile, in which `train` asks for other memory."""
+    file = workspace.folder / "slurm" / "profile.yaml"
+    commented = "    # mem_mb: 12000 * attempt"
+    content = file.read_text(encoding="utf-8")
+    assert content.count(commented) == 1
+    file.write_text(content.replace(commented, f"    mem_mb: {text}"), encoding="utf-8")
+    return read_profile(Site(), SITE_FILE, file)
+
+
+def test_an_override_of_the_profile_is_what_slurm_is_asked_about(workspace: Workspace) -> None:
+    """72,000 MB fit on no node: in the last attempt that is a warning, as it may never be needed."""
+    run = check(workspace)
+    assert run.code == 0, run.shown_in_full()
+    late = with_memory(workspace, "24000 * attempt")
+    check_before_a_run(Site(), load_study(small_study()), late)
+    run = check(workspace)
+    assert run.code == 0, run.shown_in_full()
+    assert states(run)["jobs, attempt 3"] == "warning"
+    assert "asks for 72000 MB" in re.sub(r"\s+", " ", run.text)
+
+
+def test_an_override_too_large_for_every_node_is_told_before_any_job(workspace: Workspace) -> None:
+    profile = with_memory(workspace, "70000")
+    with pytest.raises(InputError, match="attempt 1 at train asks for 70000 MB; its largest node has 64000 MB"):
+        check_before_a_run(Site(), load_study(small_study()), profile)
+    run = check(workspace)
+    assert run.code == 2, run.shown_in_full()
+    assert states(run)["jobs, attempt 1"] == "wrong"

@@ -42,7 +42,9 @@ def test_schema_is_printed(capsys):
 def test_check_merges_files_as_snakemake_does(tmp_path, capsys):
     (tmp_path / "more.yaml").write_text("splits: {folds: 4}\nstudy: more\n", encoding="utf-8")
     assert main(["check", "--config", "config.yaml", str(tmp_path / "more.yaml")]) == 0
-    assert capsys.readouterr().out == ("Study more: 2 backbones x 2 inits x 3 modalities x 4 folds = 48 cells\n")
+    assert capsys.readouterr().out == (
+        "Study more: 2 backbones x 2 inits x 3 modalities x 1 seed x 4 folds = 48 cells\n"
+    )
 
 
 def test_an_input_mistake_exits_with_2_and_stands_in_the_log_and_on_the_terminal(tmp_path, capsys):
@@ -56,17 +58,39 @@ def test_an_input_mistake_exits_with_2_and_stands_in_the_log_and_on_the_terminal
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("{", "Invalid JSON"),
-        ("[]", "object"),
-        ('{"folds": "many"}', "folds: value 'many'"),
-        ('{"flods": 3}', "flods: is not known"),
+        ("{", "is not part of a configuration as JSON"),
+        ("[]", "mapping"),
+        ('{"splits": {"folds": "many"}}', "value 'many'"),
+        ('{"splits": {"flods": 3}}', "flods"),
     ],
 )
-def test_a_bad_json_section_exits_with_2_and_names_the_mistake(text, told, tmp_path, capsys):
-    arguments = ["--cohort", str(tmp_path), "--seed", "1", "--out", str(tmp_path / "splits.csv")]
-    assert main(["splits", "--splits", text, *arguments]) == 2
+def test_a_bad_part_of_a_study_exits_with_2_and_names_the_mistake(text, told, capsys):
+    assert main(["splits", "--study", text]) == 2
     assert told in capsys.readouterr().err
-    assert not (tmp_path / "splits.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(["--fold", text] for text in ("-1", "0.5", "one")),
+        ["--seed", "-1"],
+        ["--study", "{}", "--config", "config.yaml"],
+    ],
+)
+def test_flags_that_cannot_be_are_refused(flags, capsys):
+    whole = [
+        "train",
+        *["--backbone", "test_resnet", "--init", "scratch", "--modality", "bmode", "--seed", "0", "--fold", "0"],
+    ]
+    with pytest.raises(SystemExit) as caught:
+        main([*whole, *flags])
+    assert caught.value.code == 2
+    assert flags[-2] in capsys.readouterr().err
+
+
+def test_a_corpus_that_is_none_is_refused_with_those_that_are(capsys):
+    assert main(["images", "--modality", "bmode", "--corpus", "scratch"]) == 2
+    assert "'scratch' is no init with a corpus. Choose from: pretrained" in capsys.readouterr().err
 
 
 def test_a_missing_file_exits_with_2_and_names_it(tmp_path, capsys):
@@ -165,23 +189,3 @@ def test_sigterm_ends_with_its_own_code_and_cleans_up(tmp_path, capsys, monkeypa
         signal.signal(signal.SIGTERM, before)
     assert list(tmp_path.iterdir()) == []
     assert "Ended from outside (SIGTERM)" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--input-size", "64", "32"], "--input-size: gives 2 values for 1 names (test_resnet)"),
-        (["--stores", "a.npy", "b.npy"], "--stores and --indexes: gives 2 values for 1 names (bmode)"),
-        (["--first-weights", "scratch=random"], "--first-weights scratch=random: is not INIT/BACKBONE=SOURCE[:FILE]"),
-        (["--first-weights", "a/b=random"], "--first-weights: says nothing of scratch/test_resnet"),
-    ],
-)
-def test_train_refuses_flags_that_do_not_fit_together(capsys, flags, said):
-    whole = "train --backbone test_resnet --init scratch --modality bmode --fold 0 --classes a b --patients p"
-    whole += " --certificate c"
-    whole += " --splits s --stores a.npy --indexes a.csv --first-weights scratch/test_resnet=random --input-size 64"
-    whole += " --seed 1 --results r --checkpoints c"
-    recipe = '{"epochs": 1, "patience": 1, "batch_size": 2, "learning_rate": 0.1}'
-    more = ["--indexes", "a.csv", "b.csv"] if "--stores" in flags else []
-    assert main([*whole.split(), "--training", recipe, *flags, *more]) == 2
-    assert said in capsys.readouterr().err

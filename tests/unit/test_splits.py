@@ -8,7 +8,7 @@ import pytest
 from sonogrid.config.splits import OfficialFolds, Splits
 from sonogrid.files import write_csv
 from sonogrid.problems import InputError
-from sonogrid.splits import draw_folds, draw_inner, load_splits, make_splits, verify
+from sonogrid.splits import draw_corpus_inner, draw_folds, draw_inner, load_splits, make_splits, verify
 
 BUSBRA = Path(__file__).parents[3] / "shared" / "data" / "busbra"
 
@@ -62,6 +62,22 @@ def test_inner_part_takes_each_hospitals_share() -> None:
     assert chosen.groupby(["label", "hospital"]).size().to_dict() == {
         ("benign", "north"): 4, ("benign", "south"): 2, ("malignant", "north"): 1
     }  # fmt: skip
+
+
+def test_inner_part_of_a_corpus_is_drawn_by_the_same_rule() -> None:
+    assert draw_corpus_inner(PATIENTS, 0.2, seed=3) == draw_inner(PATIENTS, 0.2, seed=3)
+    assert draw_corpus_inner(PATIENTS.sample(frac=1.0, random_state=1), 0.2, seed=3) == draw_inner(PATIENTS, 0.2, 3)
+    assert draw_corpus_inner(PATIENTS, 0.2, seed=4) != draw_inner(PATIENTS, 0.2, seed=3)
+
+
+def test_corpus_with_classes_of_one_patient_names_all_of_them() -> None:
+    corpus = people(("benign", "north", 4), ("lymphoma", "north", 1), ("normal", "east", 1))
+    with pytest.raises(InputError) as caught:
+        draw_corpus_inner(corpus, 0.2, seed=0)
+    assert [problem.where for problem in caught.value.problems] == [
+        "class 'lymphoma' of the corpus",
+        "class 'normal' of the corpus",
+    ]
 
 
 def test_another_seed_draws_other_folds_and_the_same_seed_the_same() -> None:

@@ -38,9 +38,9 @@ def change_epoch() -> None:
 
 
 def change_saving() -> None:
-    from sonogrid.training import backbones as models
+    from sonogrid.fits import weights
 
-    save_weights = models.save_weights
+    save_weights = weights.save_weights
 
     def changed(model: Any, file: Path) -> None:
         save_weights(model, file)
@@ -48,7 +48,7 @@ def change_saving() -> None:
         file.write_bytes(whole[: len(whole) // 2])
         wait_for_ever()
 
-    models.save_weights = changed
+    weights.save_weights = changed
 
 
 def change_failure() -> None:

@@ -12,14 +12,9 @@ from workspace import Workspace
 from sonogrid.files import sha256
 
 
-def request(accept: list[str]) -> str:
-    """The audit of the smallest study as the rule passes it."""
-    asked = {
-        "results": "results",
-        "classes": ["benign", "lymphoma", "metastatic"],
-        "modalities": ["bmode", "elastography"],
-    }
-    return json.dumps(asked | {"patients_known": True, "seed": 7, "accept": accept})
+def audit(accept: list[str]) -> list[str]:
+    """The audit of the smallest study as the rule runs it."""
+    return ["sonogrid", "audit", "--study", Workspace(Path()).part("audit", {"audit": {"accept": accept}})]
 
 
 def plant(workspace: Workspace) -> tuple[str, str]:
@@ -47,14 +42,13 @@ def test_every_cell_rests_on_the_certificate(finished: Workspace) -> None:
 def test_the_same_audit_gives_the_same_certificate(finished_copy: Workspace) -> None:
     certificate = finished_copy.results / "audit" / "certificate.json"
     before = certificate.read_bytes()
-    command = ["sonogrid", "audit", "--request", request(["fold_lacks_class"])]
-    assert finished_copy.run(command).code == 0
+    assert finished_copy.run(audit(["fold_lacks_class"])).code == 0
     assert certificate.read_bytes() == before
 
 
 def test_what_is_not_accepted_stops_and_stays_on_record(finished_copy: Workspace) -> None:
     folder = finished_copy.results / "audit"
-    run = finished_copy.run(["sonogrid", "audit", "--request", request([])])
+    run = finished_copy.run(audit([]))
     assert run.code == 2
     assert "fold_lacks_class-" in run.text and "Traceback" not in run.text
     assert not (folder / "certificate.json").exists()

@@ -7,7 +7,7 @@ import shutil
 
 from workspace import Workspace
 
-CELL = ("test_resnet", "pretrained", "elastography", 0)
+CELL = ("test_resnet", "pretrained", "elastography", 0, 0)
 
 
 def printed_command(text: str) -> str:
@@ -32,7 +32,7 @@ def test_printed_command_gives_the_same_cell_by_hand(finished: Workspace, finish
 
 def test_cell_is_the_same_in_a_grid_of_its_own(finished: Workspace, finished_copy: Workspace) -> None:
     """Another grid, of which it is the only configuration and in which nothing else was trained, gives it too."""
-    backbone, init, modality, _ = CELL
+    backbone, init, modality, *_ = CELL
     cell = finished_copy.cell(*CELL)
     shutil.rmtree(finished_copy.results / "cells")
     alone = {
@@ -43,7 +43,7 @@ def test_cell_is_the_same_in_a_grid_of_its_own(finished: Workspace, finished_cop
     assert run.code == 0, run.shown_in_full()
     # The audit looks at the modalities of the grid; the pre-training has the same recipe and is kept.
     assert run.jobs == {"audit": 1, "corpus_audit": 1, "pretrain": 1, "train": 1}
-    (log,) = (finished_copy.results / "logs" / "pretrain").rglob(f"{backbone}.log")
+    (log,) = (finished_copy.results / "logs" / "pretrain").glob(f"*/{backbone}/seed0.log")
     assert "done before with the same recipe, kept" in log.read_text(encoding="utf-8")
     assert (finished_copy.folder / cell / "predictions.csv").read_bytes() == (
         finished.folder / cell / "predictions.csv"

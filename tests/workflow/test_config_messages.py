@@ -35,6 +35,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"grid": {"modalities": ["bmode", "cdfi"]}},
         ["config key grid.modalities: 'cdfi' is not among cohort.modalities", "Choose from: bmode, elastography"],
     ),
+    "seed given twice": ({"grid": {"seeds": [0, 1, 0]}}, ["config key grid.seeds", "named more than once: 0"]),
+    "negative seed": ({"grid": {"seeds": [-1]}}, ["config key grid.seeds.0: value -1", "greater than or equal to 0"]),
+    "half a seed": ({"grid": {"seeds": [0.5]}}, ["config key grid.seeds.0: value 0.5", "valid integer"]),
+    "seed as text": ({"grid": {"seeds": ["1"]}}, ["config key grid.seeds.0: value '1'", "valid integer"]),
+    "yes for a seed": ({"grid": {"seeds": [True]}}, ["config key grid.seeds.0: value True", "valid integer"]),
+    "no seed": ({"grid": {"seeds": []}}, ["config key grid.seeds", "at least 1 item"]),
     "one fold": ({"splits": {"folds": 1}}, ["config key splits.folds: value 1", "greater than or equal to 2"]),
     "yes for a backbone": ({"grid": {"backbones": [True]}}, ["config key grid.backbones.0: value True", "string"]),
     "no for a name": ({"study": False}, ["config key study: value False", "string"]),
@@ -69,7 +75,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_smallest_study_has_no_mistake(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(merged_config(), elsewhere) == 0
-    assert capsys.readouterr().out == "Study smallest: 2 backbones x 2 inits x 2 modalities x 2 folds = 16 cells\n"
+    assert (
+        capsys.readouterr().out
+        == "Study smallest: 2 backbones x 2 inits x 2 modalities x 1 seed x 2 folds = 16 cells\n"
+    )
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

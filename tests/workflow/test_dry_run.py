@@ -19,20 +19,20 @@ RECIPE = {"epochs": 1, "patience": 1, "batch_size": 8, "learning_rate": 1.0e-3}
 SECOND_CORPUS = CORPUS | {"training": RECIPE}
 TIMM = {"source": "timm"}
 
-# backbones, inits, modalities, folds
+# backbones, inits, modalities, seeds, folds
 AXES = [
-    (1, ["scratch"], ["bmode"], 2),
-    (2, ["scratch", "pretrained"], ["bmode", "elastography"], 2),
-    (3, ["pretrained", "second", "published"], ["cdfi", "bmode", "elastography"], 5),
+    (1, ["scratch"], ["bmode"], [0], 2),
+    (2, ["scratch", "pretrained"], ["bmode", "elastography"], [0, 3], 2),
+    (3, ["pretrained", "second", "published"], ["cdfi", "bmode", "elastography"], [0], 5),
 ]
 
 
-def changed(backbones: int, inits: list[str], modalities: list[str], folds: int) -> dict[str, Any]:
+def changed(backbones: int, inits: list[str], modalities: list[str], seeds: list[int], folds: int) -> dict[str, Any]:
     """The changes of the smallest study that give it these axes."""
     return {
         "cohort": {"modalities": ["bmode", "cdfi", "elastography"]},
         "inits": {"second": SECOND_CORPUS, "published": TIMM},
-        "grid": {"backbones": BACKBONES[:backbones], "inits": inits, "modalities": modalities},
+        "grid": {"backbones": BACKBONES[:backbones], "inits": inits, "modalities": modalities, "seeds": seeds},
         "splits": {"folds": folds},
         "statistics": {"pretraining_effect": None},
     }
@@ -50,8 +50,8 @@ def expected_jobs(study: Study) -> dict[str, int]:
         "images": len(axes.modalities),
         "corpus_cohort": len(corpora),
         "corpus_images": sum(len(corpus.modalities) for corpus in corpora if corpus),
-        "pretrain": len(axes.backbones) * len(corpora),
-        "train": len(axes.backbones) * len(axes.inits) * len(axes.modalities) * study.splits.folds,
+        "pretrain": len(axes.backbones) * len(corpora) * len(axes.seeds),
+        "train": len(axes.backbones) * len(axes.inits) * len(axes.modalities) * len(axes.seeds) * study.splits.folds,
         "explain": len(axes.backbones) * len(axes.inits),
         **dict.fromkeys(("evaluate", "tables", "figures", "report"), 1),
     }
@@ -65,13 +65,17 @@ def assert_says_the_grid_first(said: str, cells: int) -> None:
     assert said.index(line) < said.index("Job stats:")
 
 
-@pytest.mark.parametrize("axes", AXES, ids=lambda axes: f"{axes[0]}x{len(axes[1])}x{len(axes[2])}x{axes[3]}")
-def test_job_counts_follow_from_the_axes(workspace: Workspace, axes: tuple[int, list[str], list[str], int]) -> None:
+@pytest.mark.parametrize(
+    "axes", AXES, ids=lambda axes: f"{axes[0]}x{len(axes[1])}x{len(axes[2])}x{len(axes[3])}x{axes[4]}"
+)
+def test_job_counts_follow_from_the_axes(
+    workspace: Workspace, axes: tuple[int, list[str], list[str], list[int], int]
+) -> None:
     changes = changed(*axes)
     run = workspace.dry_run(changes=changes)
     assert run.jobs == expected_jobs(load_study(merged_config(changes)))
-    backbones, inits, modalities, folds = axes
-    assert_says_the_grid_first(run.text, backbones * len(inits) * len(modalities) * folds)
+    backbones, inits, modalities, seeds, folds = axes
+    assert_says_the_grid_first(run.text, backbones * len(inits) * len(modalities) * len(seeds) * folds)
     assert not workspace.results.exists()
 
 

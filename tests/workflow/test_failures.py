@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -11,15 +12,15 @@ from pathlib import Path
 import pytest
 from workspace import SCORED, TIMEOUT, Run, Workspace, environ, wait_for, without_cell
 
-CELL = ("test_vit", "scratch", "bmode", 1)
-SIBLING = ("test_vit", "scratch", "bmode", 0)
+CELL = ("test_vit", "scratch", "bmode", 0, 1)
+SIBLING = ("test_vit", "scratch", "bmode", 0, 0)
 TARGET = "results/metrics.csv"
 
 
 def interrupted(workspace: Workspace, stand_in: Path, moment: str) -> Run:
     """Run to the moment in the life of CELL, press Ctrl-C (a SIGINT for the whole process group), wait for the end."""
     mark, said = stand_in / "mark", stand_in / "said.txt"
-    environment = {"STAND_IN_MOMENT": moment, "STAND_IN_FOLD": str(CELL[3]), "STAND_IN_MARK": str(mark)}
+    environment = {"STAND_IN_MOMENT": moment, "STAND_IN_FOLD": str(CELL[4]), "STAND_IN_MARK": str(mark)}
     with said.open("w") as output:
         process = subprocess.Popen(
             workspace.command("--cores", "1", TARGET),
@@ -70,7 +71,7 @@ def test_interrupted_cell_leaves_nothing_and_the_next_run_goes_on(
 def test_failed_cell_leaves_no_table_and_is_named(finished_copy: Workspace, stand_in: Path) -> None:
     """The other cells are made; nothing is scored from those that are there."""
     without_cell(finished_copy, CELL, SIBLING)
-    moment = {"STAND_IN_MOMENT": "failure", "STAND_IN_FOLD": str(CELL[3])}
+    moment = {"STAND_IN_MOMENT": "failure", "STAND_IN_FOLD": str(CELL[4])}
     run = finished_copy.snakemake("--cores", "2", "--keep-going", path=[stand_in], **moment)
     assert run.code != 0
     assert "the inner loss was never finite" in run.text
@@ -80,7 +81,7 @@ def test_failed_cell_leaves_no_table_and_is_named(finished_copy: Workspace, stan
     assert not cell.exists() or list(cell.iterdir()) == []
     assert (finished_copy.folder / finished_copy.cell(*SIBLING) / "predictions.csv").is_file()
     assert not any((finished_copy.results / name).exists() for name in (*SCORED, "tables"))
-    log = finished_copy.results.joinpath("logs", "train", *CELL[:3], f"fold{CELL[3]}.log")
+    log = finished_copy.results.joinpath("logs", "train", *CELL[:3], "seed0", f"fold{CELL[4]}.log")
     assert "the inner loss was never finite" in log.read_text(encoding="utf-8")
 
 
@@ -98,14 +99,14 @@ def test_full_disk_gives_a_message_and_no_part_of_a_cell(finished_copy: Workspac
     assert finished_copy.temporary_files() == []
 
 
-def test_full_disk_leaves_no_half_store(finished: Workspace, tmp_path: Path) -> None:
-    store, index = tmp_path / "new" / "bmode.npy", tmp_path / "new" / "bmode.csv"
-    arguments = ["--manifest", "results/cohort/manifest.csv", "--modality", "bmode", "--canvas", '{"size": 64}']
-    command = ["sonogrid", "images", *arguments, "--store", str(store), "--index", str(index)]
-    run = finished.run(["bash", "-c", 'ulimit -f 200 && exec "$0" "$@"', *command])
+def test_full_disk_leaves_no_half_store(finished_copy: Workspace) -> None:
+    shutil.rmtree(finished_copy.results / "images")
+    arguments = ["--study", finished_copy.part("images", modality=["bmode"]), "--modality", "bmode"]
+    run = finished_copy.run(["bash", "-c", 'ulimit -f 200 && exec "$0" "$@"', "sonogrid", "images", *arguments])
     assert run.code == 2
+    store = Path("results/images/bmode.npy")
     assert run.text.strip() == f"{store}: File too large. Check that it exists, is writable and has space."
-    assert list(store.parent.iterdir()) == []
+    assert list((finished_copy.folder / store.parent).iterdir()) == []
 
 
 def test_results_below_a_file_are_refused_before_anything_runs(workspace: Workspace) -> None:
@@ -131,13 +132,13 @@ def test_read_only_results_are_refused_before_anything_runs(workspace: Workspace
 def test_log_that_cannot_be_written_gives_a_message(finished: Workspace, tmp_path: Path) -> None:
     occupied = tmp_path / "occupied"
     occupied.touch()
-    arguments = ["--cohort", "results/cohort", "--splits", '{"folds": 2}', "--seed", "1"]
-    log, out = occupied / "splits.log", tmp_path / "splits.csv"
-    run = finished.run(["sonogrid", "--log", str(log), "splits", *arguments, "--out", str(out)])
+    log, splits = occupied / "splits.log", finished.results / "splits.csv"
+    before = splits.stat().st_mtime_ns
+    run = finished.run(["sonogrid", "--log", str(log), "splits", "--study", finished.part("splits")])
     assert run.code == 2
     assert run.text.startswith(str(occupied))
     assert "Traceback" not in run.text
-    assert not out.exists()
+    assert splits.stat().st_mtime_ns == before
 
 
 def test_fewer_patients_than_folds_are_told_by_class(finished_copy: Workspace) -> None:

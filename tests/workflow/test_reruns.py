@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from workspace import REPOSITORY, Workspace
 
-CELL = ("test_vit", "scratch", "bmode", 1)
+CELL = ("test_vit", "scratch", "bmode", 0, 1)
 AFTER_CELLS = {"evaluate", "tables", "figures", "report", "explain"}
 
 

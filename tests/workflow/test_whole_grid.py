@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,9 @@ from workspace import REPOSITORY, Workspace
 from sonogrid.cohort.manifest import MEASURED_COLUMNS
 from sonogrid.config.study import Study
 from sonogrid.files import sha256
-from sonogrid.grid import Cell, Grid, cell_folder, derive_seed
+from sonogrid.grid import AXES, Cell, Grid, derive_seed
+from sonogrid.layout import Layout
 
-IDENTITY = ["backbone", "init", "modality", "fold"]
 PARTS = {"train", "inner", "test"}
 LOGITS = ["logit_benign", "logit_lymphoma", "logit_metastatic"]
 PROBABILITIES = ["p_benign", "p_lymphoma", "p_metastatic"]
@@ -109,11 +110,9 @@ def test_every_cell_predicts_its_inner_and_held_out_patients_and_no_others(
     splits, images = read(finished, "splits.csv"), read(finished, "cohort/manifest.csv")
     label_of = read(finished, "cohort/patients.csv").set_index("patient_id")["label"]
     for cell in cells:
-        table = pd.read_csv(cell_folder(finished.results, cell) / "predictions.csv")
-        assert table.columns.tolist() == [*IDENTITY, "part", "image_id", "patient_id", "label", *LOGITS, *PROBABILITIES]
-        assert {tuple(row) for row in table[IDENTITY].to_numpy()} == {
-            (cell.backbone, cell.init, cell.modality, cell.fold)
-        }
+        table = pd.read_csv(Layout(finished.results).cell_predictions(cell))
+        assert table.columns.tolist() == [*AXES, "part", "image_id", "patient_id", "label", *LOGITS, *PROBABILITIES]
+        assert {tuple(row) for row in table[AXES].to_numpy()} == {astuple(cell)}
         of_modality = images[images["modality"] == cell.modality]
         for part in ("inner", "test"):
             members = splits.loc[(splits["fold"] == cell.fold) & (splits["part"] == part), "patient_id"]
@@ -134,7 +133,7 @@ def assert_softmax(table: pd.DataFrame) -> None:
 def test_every_cell_has_a_model_a_history_and_a_record(finished: Workspace, study: Study, cells: list[Cell]) -> None:
     seeds = set()
     for cell in cells:
-        folder = cell_folder(finished.results, cell)
+        folder = Layout(finished.results).cell(cell)
         assert all(np.isfinite(tensor).all() for tensor in load_file(folder / "model.safetensors").values())
         history, run = pd.read_csv(folder / "history.csv"), finished.read_json(str(folder / "run.json"))
         assert history["epoch"].tolist() == list(range(1, run["epochs_run"] + 1))
@@ -142,12 +141,12 @@ def test_every_cell_has_a_model_a_history_and_a_record(finished: Workspace, stud
         assert (run["backbone"], run["init"]) == (cell.backbone, cell.init)
         assert run["training"] == study.training.model_dump(mode="json")
         assert run["classes"] == list(study.cohort.classes)
-        assert run["seed"] == cell.seed(study.seed)
+        assert run["seed"] == cell.random_seed(study.seed)
         assert run["threads"] == 1
         assert {"torch", "timm", "numpy", "sonogrid", "python"} <= set(run["versions"])
         for name, digest in run["inputs"].items():
             assert sha256(finished.folder / name) == digest
-        weights = f"results/pretrained/pretrained/{cell.backbone}/weights.safetensors"
+        weights = f"results/pretrained/pretrained/{cell.backbone}/seed0/weights.safetensors"
         assert (weights in run["inputs"]) == (cell.init == "pretrained")
         seeds.add(run["seed"])
     assert len(seeds) == len(cells)
@@ -157,7 +156,7 @@ def test_pretraining_has_weights_a_history_and_a_record(finished: Workspace, stu
     corpus = read(finished, "pretrained/pretrained/corpus/patients.csv")
     assert set(corpus["label"]) == {"benign", "malignant"}
     for backbone in study.grid.backbones:
-        folder = finished.results / "pretrained" / "pretrained" / backbone
+        folder = Layout(finished.results).pretrained("pretrained", backbone, 0)
         run = finished.read_json(str(folder / "run.json"))
         assert run["training"]["epochs"] == 1 == len(pd.read_csv(folder / "history.csv"))
         assert run["seed"] == derive_seed(study.seed, "pretrain", "pretrained", backbone)
@@ -167,9 +166,9 @@ def test_pretraining_has_weights_a_history_and_a_record(finished: Workspace, stu
 def test_merged_predictions_are_the_test_rows_of_every_cell(finished: Workspace, cells: list[Cell]) -> None:
     """Compared as text: merging does not round."""
     merged = read(finished, "predictions.csv", dtype=str)
-    files = [cell_folder(finished.results, cell) / "predictions.csv" for cell in cells]
+    files = [Layout(finished.results).cell_predictions(cell) for cell in cells]
     tables = pd.concat([read(finished, str(file), dtype=str) for file in files])
-    keys = [*IDENTITY, "image_id"]
+    keys = [*AXES, "image_id"]
     pd.testing.assert_frame_equal(
         merged.sort_values(keys, ignore_index=True),
         tables[tables["part"] == "test"].sort_values(keys, ignore_index=True),
@@ -180,7 +179,7 @@ def test_merged_predictions_are_the_test_rows_of_every_cell(finished: Workspace,
 def test_metrics_has_one_measurement_of_everything(finished: Workspace, study: Study) -> None:
     metrics = read(finished, "metrics.csv", dtype={"fold": str})
     assert metrics.columns.tolist() == documented_columns("metrics.csv")
-    key = [*IDENTITY, "level", "pooling", "metric", "class", "method"]
+    key = [*AXES, "level", "pooling", "metric", "class", "method"]
     assert not metrics.duplicated(key).any()
     configurations = set(zip(metrics["backbone"], metrics["init"], metrics["modality"], strict=True))
     axes = study.grid
@@ -230,14 +229,14 @@ def test_figures_are_there_in_both_formats(finished: Workspace, study: Study) ->
 
 
 def test_panels_show_held_out_patients(finished: Workspace, study: Study) -> None:
-    predictions = read(finished, "predictions.csv").set_index([*IDENTITY, "image_id"])
+    predictions = read(finished, "predictions.csv").set_index([*AXES, "image_id"])
     for backbone, init in itertools.product(study.grid.backbones, study.grid.inits):
         listed = read(finished, f"figures/gradcam_{backbone}_{init}.csv")
         shown = set(zip(listed["label"], listed["quantile"], listed["modality"], strict=True))
         wanted = itertools.product(study.cohort.classes, study.explain.quantiles, study.grid.modalities)
         assert shown == set(wanted) and len(listed) == len(shown)
         for row in listed.to_dict("records"):
-            scored = predictions.loc[backbone, init, row["modality"], row["fold"], row["image_id"]]
+            scored = predictions.loc[backbone, init, row["modality"], row["seed"], row["fold"], row["image_id"]]
             assert scored["part"] == "test"
             assert (scored["label"], scored["patient_id"]) == (row["label"], row["patient_id"])
         # A map that is zero everywhere has no share in the lesion; not every map is.

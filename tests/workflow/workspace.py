@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from snakemake.utils import update_config
 
-from sonogrid.config.load import load_study
+from sonogrid.config.load import load_study, merge_configs
+from sonogrid.config.needs import Parts
 from sonogrid.config.study import Study
+from sonogrid.grid import Cell
+from sonogrid.layout import Layout
 
 REPOSITORY = Path(__file__).parents[2]
 SMALLEST = Path(__file__).with_name("smallest.yaml")
@@ -89,6 +91,10 @@ class Workspace:
         merged = merged_config()
         return load_study(merged | {"results": str(self.results)})
 
+    def part(self, stage: str, *changes: Mapping[str, Any], **axes: Sequence[str]) -> str:
+        """What a rule passes as `--study`."""
+        return Parts(load_study(merged_config(*changes))).json(stage, **axes)
+
     def command(self, *arguments: str, changes: Mapping[str, Any] | None = None) -> list[str]:
         """The Snakemake command for the smallest study, with `changes` merged into its config."""
         configfiles = [str(SMALLEST)]
@@ -123,9 +129,9 @@ class Workspace:
         assert run.code == 0, run.shown_in_full()
         return run
 
-    def cell(self, backbone: str, init: str, modality: str, fold: int) -> Path:
+    def cell(self, *axes: str | int) -> Path:
         """Folder of a cell, relative to the workspace."""
-        return Path("results", "cells", backbone, init, modality, f"fold{fold}")
+        return Layout(Path("results")).cell(Cell(*axes))  # type: ignore[arg-type]
 
     def read_json(self, name: str) -> Any:
         """A JSON file below the results."""
@@ -144,10 +150,9 @@ class Workspace:
 def merged_config(*changes: Mapping[str, Any]) -> dict[str, Any]:
     """config.yaml, smallest.yaml and the changes, merged as Snakemake does."""
     merged: dict[str, Any] = {}
-    for file in (REPOSITORY / "config.yaml", SMALLEST):
-        update_config(merged, yaml.safe_load(file.read_text(encoding="utf-8")))
-    for change in changes:
-        update_config(merged, change)
+    files = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in (REPOSITORY / "config.yaml", SMALLEST))
+    for content in (*files, *changes):
+        merged = merge_configs(merged, content)
     return merged
 
 
@@ -158,7 +163,7 @@ def environ(path: Sequence[Path] = ()) -> dict[str, str]:
     return kept | {"PATH": os.pathsep.join(folders), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
 
 
-def without_cell(workspace: Workspace, *cell: tuple[str, str, str, int]) -> None:
+def without_cell(workspace: Workspace, *cell: tuple[str | int, ...]) -> None:
     """Take away cells and everything that is scored from them."""
     for one in cell:
         shutil.rmtree(workspace.folder / workspace.cell(*one))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import json
@@ -16,6 +15,7 @@ from sonogrid.audit.album import Album
 from sonogrid.audit.findings import Finding, as_table, is_accepted, stale, unaccepted
 from sonogrid.audit.illustrations import write_pictures
 from sonogrid.files import sha256, write_csv, write_json
+from sonogrid.provenance import code_digest
 
 CERTIFICATE = "certificate.json"
 DECIDING_MODULES = (
@@ -63,16 +63,14 @@ def certificate(findings: Sequence[Finding], accept: Sequence[str], inputs: Mapp
         "accepted_sha256": _digest([[one.name, list(one.images), list(one.patients)] for one in accepted]),
         "accept": sorted(set(accept) - set(stale(findings, accept))),
         "sonogrid": sonogrid.__version__,
-        "code": code_digest(),
+        "code": audit_code(),
     }
 
 
 @functools.cache
-def code_digest() -> str:
-    """SHA-256 over DECIDING_MODULES without comments, as provenance.code_digest has it for training."""
-    files = [Path(__file__).with_name(f"{name}.py") for name in DECIDING_MODULES]
-    sources = [ast.dump(ast.parse(file.read_text(encoding="utf-8"))) for file in files]
-    return hashlib.sha256("\0".join(sources).encode()).hexdigest()
+def audit_code() -> str:
+    """Return the SHA-256 of the code of DECIDING_MODULES."""
+    return code_digest(Path(__file__).with_name(f"{name}.py") for name in DECIDING_MODULES)
 
 
 def _as_record(one: Finding) -> dict[str, Any]:

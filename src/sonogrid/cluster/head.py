@@ -1,4 +1,4 @@
-"""The process that a user types: one a folder, and after its sudden end the next goes on without its jobs."""
+"""The head: the process that the user starts. There is one per folder; the next one ends the jobs of a killed one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sonogrid.cluster.site import Site, load_site
+from sonogrid.cluster.requests import Request
+from sonogrid.cluster.site import load_site
 from sonogrid.cluster.slurm import ask
 from sonogrid.problems import InputError, Problem
 
@@ -20,25 +23,50 @@ LOCK = Path(".snakemake/sonogrid.lock")
 """File below the folder of a run that its head process locks; the kernel frees it when the process ends, however."""
 LIST_JOBS = ("squeue", "--me", "--noheader", "--format=%i|%j|%Z")
 PAUSES = (0.5, 1.0, 2.0, 4.0)
-"""Seconds between two questions to a controller that is perhaps busy; the last one again and again."""
+"""Seconds between two questions to a controller that may be busy; the last one repeats."""
+
+JOB_PREFIX = "sonogrid"
+"""Beginning of the names of a head's jobs: `slurm-jobname-prefix` in slurm/profile.yaml."""
 
 _held: dict[Path, int] = {}
 
 
-def site_or_exit() -> Site:
-    """The site file as the profile reads it; a mistake in it is told without a traceback, exit code 2."""
+@contextmanager
+def shown_by_snakemake(beginning: str = "") -> Iterator[None]:
+    """Turn an InputError into the error that Snakemake shows without a traceback, after the text `beginning`."""
+    from snakemake_interface_common.exceptions import WorkflowError
+
     try:
-        return load_site()
+        yield
     except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        raise WorkflowError(f"{beginning.format(count=len(error.problems))}{error}") from None
+
+
+def start_head(folder: Path, workflow: Any, requests: Mapping[str, Request]) -> None:
+    """Begin a run in a folder: claim it, end what a killed head left, and ask SLURM whether it would take the jobs.
+
+    `workflow` is Snakemake's; on any executor but `slurm` the folder is claimed and nothing is asked. Raise Snakemake's
+    WorkflowError where the run must not begin. To be called from `onstart`.
+    """
+    with shown_by_snakemake():
+        certain = claim(folder)
+        if workflow.executor_plugin.name != "slurm":
+            return
+        from sonogrid.cluster.profile import profile_of_run
+        from sonogrid.cluster.quick_check import quick_check
+
+        ended = cancel_orphans(folder, JOB_PREFIX, certain)
+        if ended:
+            print(f"Ended {len(ended)} job(s) that an earlier run left: {', '.join(ended)}", file=sys.stderr)
+        profile = profile_of_run(workflow.resource_settings)
+        quick_check(load_site(), profile.submissions(requests))
 
 
 def claim(folder: Path) -> bool:
-    """Make this process the one head of the runs in a folder, until it ends; whether it is certain that it is.
+    """Claim the folder for this process until it exits. Return True if no other head can be alive.
 
-    Not certain: the file system knows no locks, or the head before did not end well on another machine, where a lock of
-    this file system may not be seen. Raises InputError while another head lives.
+    That is not certain if the file system has no locks, or if the last head did not end well and ran on another
+    machine, where locks of this file system may not be seen. Raise InputError while another head lives.
     """
     path = (folder / LOCK).resolve()
     if path in _held:
@@ -64,7 +92,7 @@ def claim(folder: Path) -> bool:
 
 
 def orphans(folder: Path, prefix: str) -> list[str]:
-    """Ids of this user's jobs, waiting or running, that a head with this prefix submitted from a folder."""
+    """Return ids of this user's jobs, waiting or running, that a head with this prefix submitted from a folder."""
     name = re.compile(rf"{re.escape(prefix)}_[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}")
     rows = (line.split("|", 2) for line in ask(LIST_JOBS).splitlines())
     here = folder.resolve()
@@ -76,8 +104,8 @@ def cancel_orphans(
 ) -> list[str]:
     """End the jobs that a head left which is gone, wait until they have ended, and return their ids.
 
-    To be called after `claim`, which says whether it is `certain` that no other head lives, and when this process has
-    no job yet. Raises InputError for jobs that do not end in time, and for any job where it is not certain.
+    Call it after `claim`, which returns whether it is `certain` that no other head is alive, and before this process
+    has a job. Raise InputError for jobs that do not end in time, and for any job where it is not certain.
     """
     found = left = orphans(folder, prefix)
     if not found:

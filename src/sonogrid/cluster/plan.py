@@ -9,26 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sonogrid.cluster.preflight import LAST_ATTEMPT
-from sonogrid.cluster.rates import RATES_FILE
+from sonogrid.cluster.full_check import NODE_SECONDS, CheckResult, check_cluster
+from sonogrid.cluster.profile import PROFILE_FILE, Profile
+from sonogrid.cluster.requests import requests
 from sonogrid.cluster.site import SITE_FILE, Site
-from sonogrid.cluster.site_check import NODE_SECONDS, Finding, check_cluster
-from sonogrid.cluster.slurm import partition_of, with_environment
-from sonogrid.cluster.workload import Fit, Job, Workload, workload
+from sonogrid.cluster.workload import JobName, PlannedFit, PlannedJob, Workload, workload
 from sonogrid.config.study import Study
 from sonogrid.grid import Grid
 from sonogrid.layout import Layout
 from sonogrid.problems import InputError, Problem
 
-PROFILE = Path("slurm/profile.yaml")
 DEFAULT_CONFIG = Path("config.yaml")
-DEFAULT_JOBS = 64
 WIDTH = 100
 GPUS = (1, 4, 16)
 START_SHARE = 0.1
@@ -44,15 +40,6 @@ class Note:
 
     text: str
     command: str = ""
-
-
-def profile_jobs(profile: Path = PROFILE) -> int:
-    """How many jobs the profile has in the queue at a time; its default where it cannot be read."""
-    try:
-        jobs = yaml.safe_load(profile.read_text(encoding="utf-8"))["jobs"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
-        return DEFAULT_JOBS
-    return jobs if isinstance(jobs, int) and jobs > 0 else DEFAULT_JOBS
 
 
 def snakemake_command(target: Path, configs: Sequence[Path]) -> str:
@@ -90,16 +77,28 @@ def each(seconds: float | None, count: int) -> str:
 # ---- rows
 
 
-def job_rows(work: Workload, site: Site) -> list[list[str]]:
-    """One row a stage: jobs, and what the first attempt of each asks."""
-    site = with_environment(site)
-    rows = []
-    for stage, request in work.requests.items():
-        gpu = site.gpu_flag if request.gpus else "-"
-        place = partition_of(site, request) or "the default"
-        jobs = f"{work.jobs_by_stage[stage]:,}"
-        rows.append([stage, jobs, gpu, str(request.cpus), f"{request.mem_mb:,}", f"{request.minutes:,}", place])
-    return rows
+def job_rows(work: Workload, profile: Profile) -> list[list[str]]:
+    """Return one row per rule: jobs, and what the first and the last attempt at one ask, the profile included."""
+    first, last = (profile.submissions(work.requests, attempt) for attempt in (1, profile.last_attempt))
+    return [
+        [
+            rule,
+            f"{work.jobs_by_rule[rule]:,}",
+            " ".join(job.gpu_flags) or "-",
+            as_count(job.cpus),
+            as_count(job.mem_mb),
+            as_count(job.minutes),
+            as_count(last[rule].mem_mb),
+            as_count(last[rule].minutes),
+            job.partition or "the default",
+        ]
+        for rule, job in first.items()
+    ]
+
+
+def as_count(number: int | None) -> str:
+    """Return a number with its thousands apart; UNKNOWN where it depends on the job."""
+    return UNKNOWN if number is None else f"{number:,}"
 
 
 def fit_seconds(work: Workload, expected: bool, left: bool = False) -> dict[tuple[str, str], list[float | None]]:
@@ -110,7 +109,7 @@ def fit_seconds(work: Workload, expected: bool, left: bool = False) -> dict[tupl
             seconds = fit.expected if expected else fit.most
             if not (left and fit.done):
                 started = (work.start or 0.0) / len(job.fits)
-                found[fit.stage, fit.backbone].append(None if seconds is None else seconds + started)
+                found[fit.rule, fit.backbone].append(None if seconds is None else seconds + started)
     return found
 
 
@@ -122,10 +121,10 @@ def total(seconds: Sequence[float | None]) -> float | None:
 
 def cost_rows(work: Workload) -> list[list[str]]:
     """One row a stage and backbone, and their sum."""
-    fits: dict[tuple[str, str], list[Fit]] = defaultdict(list)
+    fits: dict[tuple[str, str], list[PlannedFit]] = defaultdict(list)
     for job in work.gpu_jobs:
         for fit in job.fits:
-            fits[fit.stage, fit.backbone].append(fit)
+            fits[fit.rule, fit.backbone].append(fit)
     most, expected = fit_seconds(work, expected=False), fit_seconds(work, expected=True)
     rows = [
         [
@@ -172,9 +171,9 @@ def _has_expected(work: Workload) -> bool:
 
 def _wall(work: Workload, gpus: int, expected: bool) -> float | None:
     """Seconds until everything left is done on so many GPUs; None if a part is not known."""
-    left: list[tuple[float, Job]] = []
+    left: list[tuple[float, PlannedJob]] = []
     for job in work.gpu_jobs:
-        rest = Job(tuple(fit for fit in job.fits if not fit.done), job.makes, job.needs)
+        rest = PlannedJob(tuple(fit for fit in job.fits if not fit.done), job.name, job.needs)
         seconds = rest.seconds(work.start or 0.0, expected) if rest.fits else 0.0
         if seconds is None:
             return None
@@ -182,16 +181,16 @@ def _wall(work: Workload, gpus: int, expected: bool) -> float | None:
     return wall_seconds(left, gpus)
 
 
-def wall_seconds(jobs: Sequence[tuple[float, Job]], gpus: int) -> float:
+def wall_seconds(jobs: Sequence[tuple[float, PlannedJob]], gpus: int) -> float:
     """Seconds until `gpus` GPUs have done all jobs, in their order, each begun when what it needs is made."""
-    waiting = {job.makes: len(job.needs) for _, job in jobs}
-    seconds = {job.makes: length for length, job in jobs}
-    unlocks: dict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
+    waiting = {job.name: len(job.needs) for _, job in jobs}
+    seconds = {job.name: length for length, job in jobs}
+    unlocks: dict[JobName, list[JobName]] = defaultdict(list)
     for _, job in jobs:
         for needed in job.needs:
-            unlocks[needed].append(job.makes)
+            unlocks[needed].append(job.name)
     ready = deque(name for name, count in waiting.items() if count == 0)
-    running: list[tuple[float, tuple[str, ...]]] = []
+    running: list[tuple[float, JobName]] = []
     now = 0.0
     while ready or running:
         while ready and len(running) < gpus:
@@ -208,13 +207,29 @@ def wall_seconds(jobs: Sequence[tuple[float, Job]], gpus: int) -> float:
 # ---- notes
 
 
-def notes(work: Workload, configs: Sequence[Path]) -> Iterator[Note]:
-    """What a reader must know of the numbers, and what would make them known or better."""
+def notes(work: Workload, site: Site, profile: Profile, configs: Sequence[Path]) -> Iterator[Note]:
+    """Yield what a reader must know of the numbers, and what would make them known or better."""
+    yield from _profile(work, site, profile)
     yield from _missing_images(work, configs)
     yield from _missing_rates(work, configs)
     yield from _meaning(work)
     yield from _short_jobs(work)
-    yield from _long_jobs(work)
+    yield from _long_jobs(work, profile)
+
+
+def _profile(work: Workload, site: Site, profile: Profile) -> Iterator[Note]:
+    """What the profile changes, and what of it cannot be shown."""
+    if profile.unread:
+        yield Note(f"{PROFILE_FILE} cannot be read ({profile.unread}). The first table is without it.")
+    changes = "; ".join(map(str, profile.changes(site)))
+    if changes:
+        yield Note(f"The first table includes what {PROFILE_FILE} changes: {changes}.")
+    for job in profile.submissions(work.requests).values():
+        for name, text in job.unknown.items():
+            yield Note(f"{PROFILE_FILE}: {name} of {job.rule} is {text}, which cannot be evaluated without a job.")
+    unknown = profile.unknown_rules(requests(work.study))
+    if unknown:
+        yield Note(f"{PROFILE_FILE} names what is no rule: {', '.join(unknown)}. Snakemake passes over it in silence.")
 
 
 def _missing_images(work: Workload, configs: Sequence[Path]) -> Iterator[Note]:
@@ -233,11 +248,11 @@ def _missing_rates(work: Workload, configs: Sequence[Path]) -> Iterator[Note]:
     fits = [fit for job in work.gpu_jobs for fit in job.fits]
     missing = dict.fromkeys(fit.backbone for fit in fits if fit.speed is None)
     if missing:
-        command = snakemake_command(work.study.results / RATES_FILE, configs)
+        command = snakemake_command(Layout(work.study.results).rates, configs)
         what = "at the input size and batch size of this study. This measures all, as one job:"
         yield Note(f"No rate is known of {', '.join(missing)} {what}", command)
     elif work.start is None:
-        command = snakemake_command(work.study.results / RATES_FILE, configs)
+        command = snakemake_command(Layout(work.study.results).rates, configs)
         yield Note("How long a job takes to start was not measured and is not counted. This measures it:", command)
     if any(fit.speed.device == "cpu" for fit in fits if fit.speed):
         yield Note("A rate was measured on a CPU: its hours are those of a CPU, and say nothing of a GPU.")
@@ -250,7 +265,7 @@ def _meaning(work: Workload) -> Iterator[Note]:
         fit.backbone: fit.speed.epochs
         for job in work.gpu_jobs
         for fit in job.fits
-        if fit.stage == "train" and fit.speed and fit.speed.epochs
+        if fit.rule == "train" and fit.speed and fit.speed.epochs
     }
     if epochs:
         means = ", ".join(f"{backbone} {mean:.1f}" for backbone, mean in epochs.items())
@@ -273,7 +288,7 @@ def _meaning(work: Workload) -> Iterator[Note]:
 
 def _short_jobs(work: Workload) -> Iterator[Note]:
     """Whether packing more cells into a job is worth it, and the sizes that a job can have."""
-    cells = [fit.expected or fit.most for job in work.gpu_jobs for fit in job.fits if fit.stage == "train"]
+    cells = [fit.expected or fit.most for job in work.gpu_jobs for fit in job.fits if fit.rule == "train"]
     known = [seconds for seconds in cells if seconds is not None]
     if not known or not work.start:
         return
@@ -291,20 +306,24 @@ def _short_jobs(work: Workload) -> Iterator[Note]:
     )
 
 
-def _long_jobs(work: Workload) -> Iterator[Note]:
-    """Stages whose jobs may need more time than the first attempt asks for."""
-    for stage, request in work.requests.items():
-        times = [job.seconds(work.start or 0.0, expected=False) for job in work.gpu_jobs if job.fits[0].stage == stage]
+def _long_jobs(work: Workload, profile: Profile) -> Iterator[Note]:
+    """Rules whose jobs may need more time than the first attempt asks for."""
+    attempts = [profile.submissions(work.requests, attempt) for attempt in range(1, profile.last_attempt + 1)]
+    for rule in work.requests:
+        times = [job.seconds(work.start or 0.0, expected=False) for job in work.gpu_jobs if job.fits[0].rule == rule]
         longest = max((time for time in times if time is not None), default=0.0)
-        if longest > request.minutes * 60:
-            given = sum(range(1, LAST_ATTEMPT + 1)) * request.minutes * 60
+        limits = [submissions[rule].minutes for submissions in attempts]
+        if limits[0] is not None and longest > limits[0] * 60:
+            given = sum(limit or 0 for limit in limits) * 60
             enough = (
-                "a later attempt goes on from there" if longest <= given else "three attempts are too short as well"
+                "a later attempt goes on from there"
+                if longest <= given
+                else f"{len(limits)} attempts are too short as well"
             )
             yield Note(
-                f"A {stage} job may take {clock(longest)}, more than the {request.minutes:,} minutes that its first "
+                f"A {rule} job may take {clock(longest)}, more than the {limits[0]:,} minutes that its first "
                 f"attempt asks for; {enough}. To ask for more: runtime: {int(longest / 60 * 1.2)} * attempt, below "
-                f"set-resources, {stage} in {PROFILE}."
+                f"set-resources, {rule} in {PROFILE_FILE}."
             )
 
 
@@ -332,52 +351,57 @@ def show_table(console: Console, title: str, columns: Mapping[str, str], rows: S
 
 
 JOB_COLUMNS = {
-    **{"stage": "left", "jobs": "right", "GPU": "left", "CPUs": "right", "MB": "right", "minutes": "right"},
-    "partition": "left",
+    **{"rule": "left", "jobs": "right", "GPU": "left", "CPUs": "right", "MB": "right", "minutes": "right"},
+    **{"last MB": "right", "last minutes": "right", "partition": "left"},
 }
 COST_COLUMNS = {
-    **{"stage": "left", "backbone": "left", "runs": "right", "done": "right", "each": "right"},
+    **{"rule": "left", "backbone": "left", "runs": "right", "done": "right", "each": "right"},
     **{"at most": "right", "expected": "right", "rate from": "left", "device": "left"},
 }
 QUEUE_COLUMNS = {"GPUs": "right", "at most": "right", "expected": "right"}
 
 
 def show_plan(
-    study: Study, site: Site, jobs_at_once: int, configs: Sequence[Path], console: Console | None = None
+    study: Study,
+    site: Site,
+    profile: Profile,
+    jobs_at_once: int,
+    configs: Sequence[Path],
+    console: Console | None = None,
 ) -> None:
-    """Print what a study will ask and cost. Raises InputError for a damaged rates.csv."""
+    """Print what a study will ask and cost. Raise InputError for a damaged rates.csv."""
     console, work = console or output(), workload(study)
     grid = Grid.of(study).describe()
     console.print(f"Study {study.study}: {grid}; {work.cells_in_a_job} in a job", markup=False)
     console.print()
-    asks = f"Jobs, and what the first attempt asks; attempt {LAST_ATTEMPT} asks for {LAST_ATTEMPT} x MB and minutes"
-    show_table(console, asks, JOB_COLUMNS, job_rows(work, site))
+    asks = (
+        f"Jobs, and what the first attempt at one asks; MB and minutes of the last one, attempt {profile.last_attempt}"
+    )
+    show_table(console, asks, JOB_COLUMNS, job_rows(work, profile))
     show_table(console, "Cost in GPU-hours", COST_COLUMNS, cost_rows(work))
     rest = f"Time until all is done, by GPUs at a time; at most {jobs_at_once} jobs are in the queue at a time"
     show_table(console, rest, QUEUE_COLUMNS, queue_rows(work, jobs_at_once))
-    for note in notes(work, configs):
+    for note in notes(work, site, profile, configs):
         console.print(f"- {note.text}", markup=False)
         if note.command:
             console.print(f"    {note.command}", markup=False, soft_wrap=True)
 
 
-def show_check(findings: Sequence[Finding], console: Console | None = None) -> None:
-    """Print the findings of `plan --check`. Raises InputError if one is wrong."""
+def show_check(results: Sequence[CheckResult], console: Console | None = None) -> None:
+    """Print the results of `plan --check`. Raise InputError if one is wrong."""
     console = console or output()
-    rows = [[one.check, one.state, f"{one.found}{'. ' if one.remedy else ''}{one.remedy}"] for one in findings]
+    rows = [[one.check, one.verdict, f"{one.found}{'. ' if one.remedy else ''}{one.remedy}"] for one in results]
     columns = {"check": "left", "state": "left", "found, and what to do": "left"}
     show_table(console, "What the cluster says", columns, rows)
-    wrong = [one for one in findings if one.state == "wrong"]
+    wrong = [result for result in results if result.verdict == "wrong"]
     if wrong:
-        names = ", ".join(dict.fromkeys(one.check for one in wrong))
-        what = f"{len(wrong)} of {len(findings)} findings are wrong: {names}"
+        names = ", ".join(dict.fromkeys(result.check for result in wrong))
+        what = f"{len(wrong)} of {len(results)} results are wrong: {names}"
         raise InputError([Problem("sonogrid plan --check", what, "Do what the table says, then check again")])
 
 
-def check_site(study: Study, site: Site, jobs_at_once: int, file: Path = SITE_FILE) -> None:
-    """Ask the cluster everything before a grid starts, and print it. Raises InputError if anything is wrong."""
-    from sonogrid.cluster.requests import requests
-
+def check_site(study: Study, site: Site, profile: Profile, jobs_at_once: int, file: Path = SITE_FILE) -> None:
+    """Ask the cluster everything before a grid starts, and print it. Raise InputError if anything is wrong."""
     print(f"Asking SLURM, and nodes: waits at most {NODE_SECONDS} s for a free one.", file=sys.stderr)
     folders = [study.results, *([site.scratch] if site.scratch else [])]
-    show_check(list(check_cluster(site, requests(study), folders, jobs_at_once, file)))
+    show_check(list(check_cluster(site, profile, workload(study).requests, folders, jobs_at_once, file)))

@@ -19,7 +19,6 @@ from pydantic import TypeAdapter, ValidationError
 from sonogrid.config.study import Study
 from sonogrid.config.training import Training
 from sonogrid.console import Advance, silent
-from sonogrid.grid import Grid
 from sonogrid.problems import InputError, Problem, Problems
 
 if TYPE_CHECKING:
@@ -27,24 +26,22 @@ if TYPE_CHECKING:
 
     from sonogrid.training.examples import Examples
 
-RATES_FILE = "rates.csv"
-"""Below the results folder."""
 WARM_UP_STEPS = 3
 LEAST_REPETITIONS, MOST_REPETITIONS = 3, 20
 REPETITION_SECONDS = 0.25
-"""A repetition is as many steps as take about so long."""
+"""Target duration of one repetition, which is several steps."""
 PREDICTED = 64
 """Images predicted in one repetition: the batch of sonogrid.training.backbones.logits_of."""
 START_UP = """
-import sonogrid.fits.cells, torch
+import sonogrid.jobs, torch
 from sonogrid.training.backbones import best_device
 torch.zeros(1, device=best_device())
 """
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What the speed of a fit depends on, the device apart."""
+class FitSetting:
+    """Everything except the device that affects the speed of a fit."""
 
     backbone: str
     input_size: int
@@ -53,7 +50,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Rate(Setting):
+class Rate(FitSetting):
     """One row of rates.csv: seconds on one device. `low` and `high` are quartiles over the repetitions."""
 
     device: str
@@ -80,30 +77,29 @@ class Rate(Setting):
     """once a job: from SLURM's start of it to the start of sonogrid; empty outside SLURM"""
 
 
-def setting_of(study: Study, backbone: str, training: Training) -> Setting:
-    """The setting in which a study fits a backbone."""
+def setting_of(study: Study, backbone: str, training: Training) -> FitSetting:
+    """Return the setting in which a study fits a backbone."""
     size = study.images.input_size.get(backbone, study.images.size)
-    return Setting(backbone, size, training.batch_size, training.mixed_precision)
+    return FitSetting(backbone, size, training.batch_size, training.mixed_precision)
 
 
-def settings(study: Study) -> list[Setting]:
-    """Every setting in which the cells and the pre-training of a study fit a model, each once."""
-    inits = (study.inits[name] for name in Grid.of(study).texts("init"))
-    recipes = [study.training, *(init.training for init in inits if init.source == "corpus" and init.training)]
+def fit_settings(study: Study) -> list[FitSetting]:
+    """Return every setting in which the cells and the pre-training of a study fit a model, each once."""
+    recipes = [study.training, *filter(None, (study.inits[init].training for init in study.corpora))]
     pairs = product(study.grid.backbones, recipes)
     return list(dict.fromkeys(setting_of(study, backbone, recipe) for backbone, recipe in pairs))
 
 
-def measure(
+def measure_rates(
     study: Study, seconds: float, threads: int, job_seconds: float | None = None, advance: Advance = silent
 ) -> list[Rate]:
     """Measure every setting of a study on the best device, each for about `seconds`.
 
-    Raises InputError with every setting that could not be measured.
+    Raise InputError with every setting that could not be measured.
     """
     problems, found = Problems(), []
     start = start_seconds()
-    for setting in settings(study):
+    for setting in fit_settings(study):
         try:
             found.append(measure_setting(setting, study, seconds, threads, start, job_seconds))
         except RuntimeError as error:
@@ -116,7 +112,7 @@ def measure(
 
 
 def start_seconds(repetitions: int = 3) -> float:
-    """Median seconds that a new process takes until it can compute."""
+    """Return the median seconds that a new process takes until it can compute."""
 
     def start() -> None:
         subprocess.run([sys.executable, "-c", START_UP], check=True)
@@ -125,13 +121,15 @@ def start_seconds(repetitions: int = 3) -> float:
 
 
 def measure_setting(
-    setting: Setting, study: Study, seconds: float, threads: int, start: float, job: float | None
+    setting: FitSetting, study: Study, seconds: float, threads: int, start: float, job: float | None
 ) -> Rate:
     """Measure one setting: the fit as a cell makes it, on random pictures; most of `seconds` goes into training."""
     import torch
 
+    from sonogrid.fits.recipe import effective_strengths
+    from sonogrid.fits.record import device_name
     from sonogrid.reporting.gradcam import grad_cam
-    from sonogrid.training.backbones import best_device, build_model, device_name, logits_of, seeded
+    from sonogrid.training.backbones import best_device, build_model, logits_of, seeded
     from sonogrid.training.fit import Fitting
 
     torch.set_num_threads(threads)
@@ -146,7 +144,8 @@ def measure_setting(
     with seeded(study.seed):
         began = time.perf_counter()
         model = build_model(setting.backbone, classes, setting.input_size)
-        fitting = Fitting(model, examples, recipe, study.seed, device)
+        strengths = effective_strengths(recipe.augment, study.grid.modalities)
+        fitting = Fitting(model, examples, recipe, strengths, study.seed, device)
         rows = torch.arange(setting.batch_size)
 
         def step() -> None:
@@ -195,8 +194,8 @@ def measure_setting(
 QUARTILES = (0.25, 0.5, 0.75)
 
 
-def random_examples(setting: Setting, modality: str, classes: int, seed: int) -> Examples:
-    """Pictures of random pixels, as many as a batch or a prediction takes; every one a patient of its own."""
+def random_examples(setting: FitSetting, modality: str, classes: int, seed: int) -> Examples:
+    """Return images of random pixels, as many as a batch or a prediction takes; each is a patient of its own."""
     import torch
 
     from sonogrid.training.examples import Examples
@@ -214,7 +213,7 @@ def random_examples(setting: Setting, modality: str, classes: int, seed: int) ->
 
 
 def repeated(work: Callable[[], object], budget: float) -> list[float]:
-    """Seconds of one call of `work` in each of several repetitions, which take about `budget` seconds together."""
+    """Return the seconds per call of `work` in several repetitions, which take about `budget` seconds together."""
     calls = max(1, ceil(REPETITION_SECONDS / max(_seconds(work), 1e-6)))
     found: list[float] = []
     ends = time.perf_counter() + budget
@@ -237,13 +236,13 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def as_table(rates: Sequence[Rate]) -> pd.DataFrame:
-    """One row a setting."""
+def rates_table(rates: Sequence[Rate]) -> pd.DataFrame:
+    """Return one row per setting."""
     return pd.DataFrame([asdict(rate) for rate in rates], columns=[field.name for field in fields(Rate)])
 
 
 def read_rates(file: Path) -> list[Rate]:
-    """Read rates.csv; empty where there is none. Raises InputError where it is not what `sonogrid rates` writes."""
+    """Return the rates in a file; none if it is missing. Raise InputError for what `sonogrid rates` did not write."""
     if not file.is_file():
         return []
     try:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +19,10 @@ from sonogrid.problems import InputError
 
 SITE_FILE = Path("slurm/site.yaml")
 """Where the profile and `sonogrid plan` look for it, below the folder of the repository."""
+chosen_file: ContextVar[Path] = ContextVar("chosen_file", default=SITE_FILE)
+"""The site file that a profile reads: another one while `sonogrid plan --site FILE` reads the profile."""
+MODULE_SCRIPTS = ("/etc/profile.d/modules.sh", "/etc/profile.d/lmod.sh")
+"""Files that define the shell function `module`, which /bin/sh does not inherit on some systems."""
 
 
 def _word(value: str) -> str:
@@ -79,16 +87,49 @@ class Site(Section):
         None, description="folder for checkpoints that every node sees; default: checkpoints/ below the results"
     )
 
+    # The properties below are what slurm/profile.yaml passes on. Snakemake evaluates resources as Python, so a text
+    # has quotes of its own; an empty text leaves the choice to the cluster.
+
     @property
-    def gpu_flag(self) -> str:
-        """The flag by which a job asks for its GPU."""
-        if self.gres is not None:
-            return f"--gres={self.gres}"
-        return f"--gpus={self.gpu_model}:1" if self.gpu_model else "--gpus=1"
+    def gpu_partition(self) -> str:
+        """Partition of jobs with a GPU; sbatch's own variable counts here, as the plugin always names a partition."""
+        return self.partition or os.environ.get("SBATCH_PARTITION", "")
+
+    @property
+    def job_resources(self) -> dict[str, str | int]:
+        """Resources of every job."""
+        partition = self.cpu_partition or self.gpu_partition
+        found: dict[str, str | int] = {"slurm_account": repr(self.account or ""), "slurm_partition": repr(partition)}
+        return found | ({"qos": repr(self.qos)} if self.qos else {})
+
+    @property
+    def gpu_resources(self) -> dict[str, str | int]:
+        """Resources of a job with a GPU, besides those of every job and of its rule."""
+        found: dict[str, str | int] = {"slurm_partition": repr(self.gpu_partition)}
+        if self.constraint:
+            found["constraint"] = repr(self.constraint)
+        if self.gres:
+            return found | {"gres": repr(self.gres), "gpu": 0}
+        return found | ({"gpu_model": repr(self.gpu_model)} if self.gpu_model else {})
+
+    @property
+    def fit_resources(self) -> dict[str, str | int]:
+        """Resources of a job that keeps checkpoints, besides those of a job with a GPU."""
+        return {"checkpoints": repr(str(self.scratch))} if self.scratch else {}
+
+    @property
+    def load_modules(self) -> str:
+        """The shell command that a job runs first where the site has modules."""
+        scripts = " || ".join(f"{{ [ -e {file} ] && . {file}; }}" for file in MODULE_SCRIPTS)
+        return f"command -v module >/dev/null || {scripts}; module load {shlex.join(self.modules)}"
 
 
-def load_site(path: Path = SITE_FILE) -> Site:
-    """Read a site file; where the usual one is missing, a site has no facts. Raises InputError with all mistakes."""
+def load_site(path: Path | None = None) -> Site:
+    """Return the facts in a site file (default: the chosen one). Raise InputError with all mistakes in it.
+
+    Where SITE_FILE is missing, a site has no facts.
+    """
+    path = path or chosen_file.get()
     if path == SITE_FILE and not path.exists():
         return Site()
     content = read_yaml(path, "Correct it; see the examples in slurm/site.yaml")
@@ -96,3 +137,12 @@ def load_site(path: Path = SITE_FILE) -> Site:
         return Site.model_validate(content)
     except ValidationError as error:
         raise InputError(as_problems(error, Site, f"{path}, key", "see the examples in it")) from None
+
+
+def site_or_exit() -> Site:
+    """Return the facts for the profile; a mistake is printed without a traceback, exit code 2."""
+    try:
+        return load_site()
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from itertools import groupby
-from shlex import join
+from shlex import join, split
 
-from sonogrid.cluster.requests import Request
 from sonogrid.cluster.site import Site
 from sonogrid.problems import InputError, Problem
 
@@ -198,39 +199,134 @@ def with_environment(site: Site, environment: Mapping[str, str] = os.environ) ->
     return site.model_copy(update=missing)
 
 
-def partition_of(site: Site, request: Request) -> str | None:
-    """The partition in which a job waits; None: the cluster's default."""
-    return site.partition if request.gpus else site.cpu_partition or site.partition
+ASKED_OF_SLURM = (
+    *("slurm_account", "slurm_partition", "qos", "runtime", "mem_mb", "mem_mb_per_cpu", "constraint", "nodes"),
+    *("gpu", "gpu_model", "gres", "tasks", "tasks_per_gpu", "cpus_per_task", "cpus_per_gpu", "slurm_extra"),
+)
+"""Resources from which the SLURM plugin makes flags of sbatch."""
 
 
-def submit_flags(site: Site, request: Request, attempt: int = 1) -> dict[str, list[str]]:
-    """The flags of sbatch that decide where a job can run, by what they ask, as the profile's jobs get them."""
-    flags: dict[str, list[str]] = {}
-    partition = partition_of(site, request)
-    if site.account:
-        flags["account"] = ["-A", site.account]
-    if partition:
-        flags["partition"] = ["-p", partition]
-    if site.qos:
-        flags["qos"] = [f"--qos={site.qos}"]
-    flags["time"] = ["-t", str(request.minutes * attempt)]
-    flags["memory"] = ["--mem", str(request.mem_mb * attempt)]
-    flags["cpus"] = [f"--cpus-per-task={request.cpus}"]
-    if request.gpus:
-        flags["gpu"] = [site.gpu_flag]
-        if site.constraint:
-            flags["constraint"] = ["-C", site.constraint]
-    else:
-        flags["cpus"].append("--ntasks=1")
-    return flags
+@dataclass(frozen=True)
+class Submission:
+    """What one attempt at a job of a rule asks of sbatch."""
+
+    rule: str
+    attempt: int
+    on_gpu: bool
+    """whether the rule computes on a GPU"""
+    cpus: int | None
+    """threads of the job; None: not known before the job is there"""
+    resources: Mapping[str, str | int]
+    """as the SLURM plugin of Snakemake gets them"""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    """resources whose value depends on the job, with the text of the profile"""
+
+    @property
+    def partition(self) -> str | None:
+        """The partition in which the job waits; None: the cluster's default."""
+        return str(self.resources.get("slurm_partition") or "") or None
+
+    @property
+    def mem_mb(self) -> int | None:
+        """Memory in MB; None if not known, or left to the cluster."""
+        return _whole(self.resources.get("mem_mb"))
+
+    @property
+    def minutes(self) -> int | None:
+        """Time limit in minutes; None if not known, or left to the cluster."""
+        return _whole(self.resources.get("runtime"))
+
+    @property
+    def gpu_flags(self) -> list[str]:
+        """The flags by which the job asks for GPUs."""
+        asked, model, gres = (self.resources.get(name) for name in ("gpu", "gpu_model", "gres"))
+        count = f"{model}:{1 if asked is None else asked}" if model else asked
+        return [*([f"--gres={gres}"] if gres else []), *([f"--gpus={count}"] if count else [])]
+
+    def flags(self) -> dict[str, list[str]]:
+        """Return the flags that decide where the job can run, by what they ask, as the plugin writes them."""
+        value = self.resources.get
+        asked: dict[str, list[str]] = {
+            "account": ["-A", str(value("slurm_account"))] if value("slurm_account") else [],
+            "partition": ["-p", self.partition] if self.partition else [],
+            "qos": [] if value("qos") is None else [f"--qos={value('qos')}"],
+            "time": ["-t", str(value("runtime"))] if value("runtime") else [],
+            "memory": self._memory_flags(),
+            "cpus": self._cpu_flags(),
+            "gpu": self.gpu_flags,
+            "constraint": [] if value("constraint") is None else ["-C", str(value("constraint"))],
+            "nodes": [] if value("nodes") is None else [f"--nodes={value('nodes')}"],
+            "slurm_extra": split(str(value("slurm_extra") or "")),
+        }
+        return {name: words for name, words in asked.items() if words}
+
+    def _memory_flags(self) -> list[str]:
+        if self.resources.get("mem_mb_per_cpu"):
+            return ["--mem-per-cpu", str(self.resources["mem_mb_per_cpu"])]
+        return ["--mem", str(self.mem_mb)] if self.mem_mb else []
+
+    def _cpu_flags(self) -> list[str]:
+        per_task, per_gpu, tasks = (self.resources.get(name) for name in ("cpus_per_task", "cpus_per_gpu", "tasks"))
+        counts_gpus = bool(self.resources.get("gpu")) or "gpu" in str(self.resources.get("gres", ""))
+        threads = [] if self.cpus is None else [f"--cpus-per-task={self.cpus}"]
+        if per_task:
+            threads = [f"--cpus-per-task={per_task}"] if int(per_task) > 0 else []
+        elif per_gpu and counts_gpus:
+            threads = [f"--cpus-per-gpu={per_gpu}"] if int(per_gpu) > 0 else []
+        if not counts_gpus:
+            return [*threads, f"--ntasks={tasks or 1}"]
+        per = self.resources.get("tasks_per_gpu", tasks)
+        return [*threads, *([f"--ntasks-per-gpu={per}"] if per is not None and int(per) >= 1 else [])]
 
 
-def refusal(flags: Mapping[str, Sequence[str]]) -> str | None:
-    """Why SLURM would refuse a job with these flags, in its own words; None if it would take it. Submits nothing."""
+def _whole(value: str | int | None) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def reason_to_refuse(flags: Mapping[str, Sequence[str]]) -> str | None:
+    """Return why SLURM would refuse a job with these flags, in its own words; None if it would take it.
+
+    Nothing is submitted.
+    """
     words = [word for group in flags.values() for word in group]
     # --wrap holds a constant: a script is wanted, though none is run.
     answer = call(["sbatch", "--test-only", "--requeue", *words, "--wrap=true"])
     return answer.said if answer.code else None
+
+
+class ClusterFacts:
+    """What the cluster offers, asked once and only when a message needs it; empty where it does not say."""
+
+    @cached_property
+    def partitions(self) -> list[Partition]:
+        """Every partition."""
+        return parse_partitions(_said(SINFO))
+
+    @cached_property
+    def associations(self) -> list[Association]:
+        """Accounts that this user may submit with."""
+        command = ("sacctmgr", "--noheader", "--parsable2", "show", "assoc", f"user={getpass.getuser()}")
+        return parse_associations(_said((*command, ASSOCIATIONS)))
+
+    @cached_property
+    def config(self) -> dict[str, str]:
+        """The controller's configuration."""
+        return parse_config(_said(("scontrol", "show", "config")))
+
+    def partition(self, name: str | None) -> Partition | None:
+        """Return a partition, or several named with commas as one; the default for None. None if one is missing."""
+        if name is None:
+            return next((partition for partition in self.partitions if partition.default), None)
+        known = {partition.name: partition for partition in self.partitions}
+        names = name.split(",")
+        return merged(name, [known[part] for part in names]) if set(names) <= known.keys() else None
+
+
+def _said(command: Sequence[str]) -> str:
+    try:
+        return ask(command)
+    except InputError:
+        return ""
 
 
 def seconds_in_job() -> float | None:

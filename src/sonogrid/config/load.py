@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from sonogrid.config.augment_contract import OFFERED, refusal
-from sonogrid.config.base import AnySection, Section
+from sonogrid.config.base import Section
 from sonogrid.config.cohort import PHANTOM_CLASSES, DicomSource, FoldersSource, Reader, TableSource
 from sonogrid.config.study import Study
-from sonogrid.problems import InputError, Problem, Problems
+from sonogrid.files import read_yaml
+from sonogrid.problems import Problem, Problems
 
 SHIPPED = "see the commented config.yaml that ships with sonogrid"
 
@@ -39,12 +40,26 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     return study
 
 
-def parse_section(section: type[AnySection], text: str) -> AnySection:
-    """Turn the JSON of one section, as rules pass it on the command line, into its object; raises InputError."""
-    try:
-        return section.model_validate_json(text)
-    except ValidationError as error:
-        raise InputError(as_problems(error)) from None
+def merge_configs(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two configurations as one, as `snakemake --configfile` does: mappings merge, all else is replaced."""
+    return dict(_merged(below, above))
+
+
+def _merged(below: Any, above: Mapping[str, Any]) -> Any:
+    if not above:
+        return below
+    both = dict(below) if isinstance(below, Mapping) else {}
+    for key, value in above.items():
+        both[key] = _merged(both.get(key, {}), value) if isinstance(value, Mapping) else value
+    return both
+
+
+def load_files(paths: Sequence[Path]) -> Study:
+    """Return the study of several configuration files, later ones above earlier ones; raise as load_study."""
+    raw: dict[str, Any] = {}
+    for path in paths:
+        raw = merge_configs(raw, read_yaml(path, f"Correct it; {SHIPPED}"))
+    return load_study(raw)
 
 
 def as_problems(

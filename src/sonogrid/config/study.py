@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from sonogrid.config.audit import Audit
 from sonogrid.config.base import Classes, Modalities, Modality, Name, Section, plain_path
-from sonogrid.config.cohort import CohortConfig, FoldersSource
+from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.grid import GridConfig
 from sonogrid.config.images import Images
 from sonogrid.config.inits import Init
@@ -58,14 +58,19 @@ class Study(Section):
     @property
     def patients_known(self) -> bool:
         """Whether the source tells which images are of one patient."""
-        source = self.cohort.source
-        return not isinstance(source, FoldersSource) or source.patients_known
+        return self.cohort.reader != "folders" or self.cohort.folders is None or self.cohort.folders.patients_known
 
     @property
     def corpora(self) -> dict[str, CohortConfig]:
         """The corpora that inits of the grid are pre-trained on, by init."""
         found = {name: self.inits[name].corpus for name in self.grid.inits if self.inits[name].source == "corpus"}
         return {name: corpus for name, corpus in found.items() if corpus is not None}
+
+    def cohort_of(self, init: str | None) -> CohortConfig:
+        """The corpus of an init, or the study's cohort where `init` is None."""
+        corpus = self.cohort if init is None else self.inits[init].corpus
+        assert corpus is not None
+        return corpus
 
     def audit_request(self, init: str | None = None) -> AuditRequest:
         """The audit of the cohort, or of the corpus of an init."""
@@ -77,24 +82,8 @@ class Study(Section):
             seed=self.seed,
             decoded=tuple(name for name in get_args(Modality) if self.images.canvas(name, {}).channels != "rgb"),
             corpus=init,
-            corpus_modalities=() if init is None else self.corpora[init].modalities,
+            corpus_modalities=() if init is None else self.cohort_of(init).modalities,
             accept=self.audit.accept,
-        )
-
-    def for_scores(self) -> Study:
-        """The study as far as scores, tables and figures depend on it, so that editing the rest reruns none of them."""
-        inits = {name: Init(source=self.inits[name].source) for name in self.grid.inits}
-        return self.model_copy(update={"cohort": self.cohort.used(), "inits": inits, "audit": Audit()})
-
-    def for_panel(self, backbone: str, init: str) -> Study:
-        """The study as far as the Grad-CAM panel of one backbone and init depends on it."""
-        grid = self.grid.model_copy(update={"backbones": (backbone,), "inits": (init,)})
-        inits = {init: Init(source=self.inits[init].source)}
-        return self.model_copy(
-            update={
-                **{"cohort": self.cohort.used(), "inits": inits, "grid": grid},
-                **{"statistics": Statistics(), "audit": Audit()},
-            }
         )
 
 

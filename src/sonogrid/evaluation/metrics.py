@@ -1,67 +1,65 @@
-"""Predictions to point values: pooling images to patients, and the metrics themselves.
+"""Predictions to point values: pooling images to patients, and the table of metrics.
 
-Every AUC is read from one table of Mann-Whitney counts, `counts[a, b]`: over all pairs of a case of class a
-and a control of class b, how often the case has the higher p(a), a tie counting one half; `pairs[a, b]` is
-the number of such pairs. Tables of several folds add up, which is the fold average with weights = case
-pairs; the bootstrap in stats.py makes the same tables, with leading axes. A value that is not defined is
-NaN, never 0.5 or 1.
+A metric is one function and one entry of METRICS. The function takes labels y (n,), probabilities p (n, classes) and
+weights (..., n), one per row, and returns values (...), or (..., classes) if it has one per class. A weight of k counts
+a row k times: a point value has weights of 1, a resample how often each patient was drawn, so a metric that respects
+its weights has bootstrap intervals. A value that is not defined is NaN, never 0.5 or 1.
+
+Every AUC is read from one table of Mann-Whitney counts, `counts[a, b]`: over all pairs of a case of class a and a
+control of class b, how often the case has the higher p(a), a tie counting one half; `pairs[a, b]` is the number of such
+pairs. Tables of several folds add up, which is the fold average with weights = case pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import special
 
-from sonogrid.grid import CONFIGURATION
+from sonogrid.grid import AXES
 from sonogrid.problems import Problems
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
 Pooling = Literal["log", "mean"]
 
 ECE_BINS = 10
 """Number of equal-mass bins of the expected calibration error."""
 SMALLEST_P = float(np.finfo(np.float64).eps)
-"""The log loss takes smaller probabilities as this, so that one wrong row cannot make it infinite."""
-
-
-def log_softmax(logits: Floats) -> Floats:
-    """Log probabilities of logits (..., classes), in nats; safe for large logits."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), dtype=np.float64)
+"""The log loss raises smaller probabilities to this, so that one wrong row cannot make it infinite."""
 
 
 def pool_patients(predictions: pd.DataFrame, classes: Sequence[str], how: Pooling = "log") -> pd.DataFrame:
-    """One row a patient of a cell from rows of images.
+    """Return one row per patient of a cell from rows of images.
 
-    `log` is the mean of the log-softmax vectors, renormalised (log-opinion pool); `mean` the mean
-    probability. Columns of the result, sorted by its keys: backbone, init, modality, fold, patient_id,
-    label, p_{class}, n_images. Needs the logit_{class} columns. Raises InputError for a patient with two
-    labels.
+    `log` is the mean of the log-softmax vectors, renormalised (log-opinion pool); `mean` the mean probability. Columns
+    of the result, sorted by the first of them: the axes of a cell, patient_id, label, p_{class}, n_images. Needs the
+    logit_{class} columns. Raise InputError for a patient with two labels.
     """
-    return _pool(predictions, classes, [*CONFIGURATION, "fold", "patient_id"], how)
+    return _pool(predictions, classes, [*AXES, "patient_id"], how)
 
 
 def score_images(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """One row an image, with the columns of pool_patients and image_id; n_images is 1."""
-    return _pool(predictions, classes, [*CONFIGURATION, "fold", "patient_id", "image_id"], "log")
+    """Return one row per image, with the columns of pool_patients and image_id; n_images is 1."""
+    return _pool(predictions, classes, [*AXES, "patient_id", "image_id"], "log")
 
 
 def _pool(predictions: pd.DataFrame, classes: Sequence[str], keys: list[str], how: Pooling) -> pd.DataFrame:
     _refuse_two_labels(predictions)
     # Sorting by image makes the floating-point sums, and so every tie, independent of the order of the rows.
     rows = predictions.sort_values([*keys, *(["image_id"] if "image_id" not in keys else [])])
-    log_p = log_softmax(rows[[f"logit_{name}" for name in classes]].to_numpy(dtype=np.float64))
+    log_p = special.log_softmax(rows[[f"logit_{name}" for name in classes]].to_numpy(dtype=np.float64), axis=-1)
     unit = rows.groupby(keys, sort=False).ngroup().to_numpy()
     starts = np.flatnonzero(np.diff(unit, prepend=-1))
     n_images = np.diff(starts, append=len(rows))
     summed = np.add.reduceat(log_p if how == "log" else np.exp(log_p), starts) if len(rows) else log_p
     pooled = summed / n_images[:, None]
-    p = np.exp(log_softmax(pooled)) if how == "log" else pooled
+    p = np.exp(special.log_softmax(pooled, axis=-1)) if how == "log" else pooled
     result = rows.iloc[starts][[*keys, "label"]].reset_index(drop=True)
     return result.assign(**{f"p_{name}": p[:, k] for k, name in enumerate(classes)}, n_images=n_images)
 
@@ -78,8 +76,8 @@ def _refuse_two_labels(predictions: pd.DataFrame) -> None:
     problems.raise_if_any()
 
 
-def class_codes(labels: pd.Series[str], classes: Sequence[str]) -> Ints:
-    """Labels as positions in `classes`; raises InputError for a label that is not among them."""
+def class_codes(labels: pd.Series[str], classes: Sequence[str]) -> Int64s:
+    """Return labels as positions in `classes`; raise InputError for a label that is not among them."""
     codes = pd.Index(classes).get_indexer(pd.Index(labels)).astype(np.int64)
     problems = Problems()
     for label in sorted(set(labels[codes < 0].astype(str))):
@@ -88,122 +86,221 @@ def class_codes(labels: pd.Series[str], classes: Sequence[str]) -> Ints:
     return codes
 
 
-def mann_whitney(y: Ints, p: Floats) -> tuple[Floats, Floats]:
-    """Mann-Whitney counts and pairs, each (classes, classes), of labels (n,) and scores (n, classes).
+def mann_whitney(y: Int64s, p: Float64s, weights: Float64s | None = None) -> tuple[Float64s, Float64s]:
+    """Return Mann-Whitney counts and pairs, each (..., classes, classes), of weights (..., n); see the top of the file.
 
-    Ranks by sorting, in n log n; see the head of this module for their meaning.
+    A pair counts as the product of its two weights. Ranks by sorting, in n log n.
     """
-    n_classes = p.shape[1]
-    sizes = np.bincount(y, minlength=n_classes).astype(np.float64)
-    pairs = np.outer(sizes, sizes)
-    np.fill_diagonal(pairs, 0.0)
-    counts = np.zeros((n_classes, n_classes))
+    weights, n_classes = _weights(y, weights), p.shape[1]
+    of_class = [np.flatnonzero(y == c) for c in range(n_classes)]
+    sizes = np.stack([_of(weights, rows).sum(axis=-1) for rows in of_class], axis=-1)
+    pairs = sizes[..., :, None] * sizes[..., None, :] * (1.0 - np.eye(n_classes))
+    counts = np.zeros_like(pairs)
     for a in range(n_classes):
-        cases = p[y == a, a]
+        cases, weight = p[of_class[a], a], _of(weights, of_class[a])
         for b in range(n_classes):
             if b != a:
-                controls = np.sort(p[y == b, a])
-                below = np.searchsorted(controls, cases, side="left")
-                not_above = np.searchsorted(controls, cases, side="right")
-                counts[a, b] = (below + not_above).sum() / 2.0
+                order = of_class[b][np.argsort(p[of_class[b], a], kind="stable")]
+                lower = _running_sum(_of(weights, order))
+                below = np.searchsorted(p[order, a], cases, side="left")
+                not_above = np.searchsorted(p[order, a], cases, side="right")
+                counts[..., a, b] = (weight * (lower[..., below] + lower[..., not_above])).sum(axis=-1) / 2.0
     return counts, pairs
 
 
-def _ratio(counts: Floats, pairs: Floats) -> Floats:
-    ratio: Floats = np.divide(counts, pairs, out=np.full(np.shape(counts), np.nan), where=pairs > 0)
+def _weights(y: Int64s, weights: Float64s | None) -> Float64s:
+    return np.ones(len(y)) if weights is None else weights
+
+
+def _of(weights: Float64s, rows: Int64s) -> Float64s:
+    """The weights of some rows."""
+    return np.take(weights, rows, axis=-1)
+
+
+def _running_sum(weights: Float64s) -> Float64s:
+    """Sums of the first 0, 1, ..., n weights: (..., n) to (..., n + 1)."""
+    start = np.zeros((*weights.shape[:-1], 1))
+    return np.concatenate([start, np.cumsum(weights, axis=-1)], axis=-1)
+
+
+def _ratio(upper: Float64s, lower: Float64s) -> Float64s:
+    """The quotient, NaN where the denominator is 0."""
+    shape = np.broadcast_shapes(np.shape(upper), np.shape(lower))
+    ratio: Float64s = np.divide(upper, lower, out=np.full(shape, np.nan), where=np.asarray(lower > 0))
     return ratio
 
 
-def auc_ovo(counts: Floats, pairs: Floats) -> Floats:
-    """Macro one-vs-one AUC, the M of Hand & Till (2001, doi:10.1023/A:1010920819831); (..., C, C) to (...).
+def _average(values: Float64s, weights: Float64s) -> Float64s:
+    """The weighted mean over the last axis, NaN without weight."""
+    return _ratio((weights * values).sum(axis=-1), weights.sum(axis=-1))
 
-    The mean over ordered class pairs of A(a|b), so that each pair is the mean of its two directions; in [0,
-    1], NaN if a pair of classes has no pair of cases.
+
+def auc_ovo(counts: Float64s, pairs: Float64s) -> Float64s:
+    """Return the macro one-vs-one AUC, the M of Hand & Till (2001, doi:10.1023/A:1010920819831); (..., C, C) to (...).
+
+    The mean over ordered class pairs of A(a|b), so that each pair is the mean of its two directions; in [0, 1], NaN if
+    a pair of classes has no pair of cases.
     """
     off_diagonal = ~np.eye(counts.shape[-1], dtype=bool)
     return np.asarray(_ratio(counts, pairs)[..., off_diagonal].mean(axis=-1))
 
 
-def auc_class(counts: Floats, pairs: Floats) -> Floats:
-    """AUC of each class against the rest, (..., C, C) to (..., C); in [0, 1], NaN without cases or rest."""
+def auc_class(counts: Float64s, pairs: Float64s) -> Float64s:
+    """Return the AUC of each class against the rest, (..., C, C) to (..., C); in [0, 1], NaN without cases or rest."""
     return _ratio(counts.sum(axis=-1), pairs.sum(axis=-1))
 
 
-def auc_ovr(counts: Floats, pairs: Floats) -> Floats:
-    """Macro one-vs-rest AUC, the mean over classes of auc_class; (..., C, C) to (...)."""
+def auc_ovr(counts: Float64s, pairs: Float64s) -> Float64s:
+    """Return the macro one-vs-rest AUC, the mean over classes of auc_class; (..., C, C) to (...)."""
     return np.asarray(auc_class(counts, pairs).mean(axis=-1))
 
 
-AUCS: dict[str, Callable[[Floats, Floats], Floats]] = {"roc_auc_ovo": auc_ovo, "roc_auc_ovr": auc_ovr}
-"""Macro AUCs by name: functions of Mann-Whitney counts and numbers of pairs."""
+def confusion(y: Int64s, p: Float64s, weights: Float64s | None = None) -> Float64s:
+    """Return confusion matrices (..., C, C) of weights (..., n): rows the true class, columns the most probable one.
+
+    Of equal probabilities the first class counts as the most probable.
+    """
+    weights, n_classes = _weights(y, weights), p.shape[1]
+    table = weights @ np.eye(n_classes**2)[y * n_classes + p.argmax(axis=1)]
+    return np.asarray(table.reshape(*weights.shape[:-1], n_classes, n_classes))
 
 
-def why_undefined(pairs: Floats, classes: Sequence[str]) -> str:
-    """Say which classes a table of pairs (C, C) cannot compare, for the note of a NaN; else empty."""
-    lacking = [
-        f"{first} with {second}"
-        for a, first in enumerate(classes)
-        for b, second in enumerate(classes)
-        if a < b and pairs[a, b] == 0
-    ]
-    return f"not defined: no pair to compare {', '.join(lacking)}" if lacking else ""
+def balanced_accuracy(y: Int64s, p: Float64s, weights: Float64s) -> Float64s:
+    """Return the mean over classes of the recall of the most probable class; in [0, 1], NaN if a class is absent."""
+    table = confusion(y, p, weights)
+    recall = _ratio(table.diagonal(axis1=-2, axis2=-1), table.sum(axis=-1))
+    return np.asarray(recall.mean(axis=-1))
 
 
-def confusion(y: Ints, p: Floats) -> Floats:
-    """Confusion matrix (C, C), rows the true class, columns the most probable one (the first of equals)."""
-    n_classes = p.shape[1]
-    cells = np.bincount(y * n_classes + p.argmax(axis=1), minlength=n_classes**2)
-    return cells.reshape(n_classes, n_classes).astype(np.float64)
+def f1_macro(y: Int64s, p: Float64s, weights: Float64s) -> Float64s:
+    """Return the mean over classes of F1 of the most probable class; in [0, 1], NaN if a class is absent."""
+    table = confusion(y, p, weights)
+    true, predicted = table.sum(axis=-1), table.sum(axis=-2)
+    f1 = _ratio(2.0 * table.diagonal(axis1=-2, axis2=-1), true + predicted)
+    return np.asarray(np.where(true > 0, f1, np.nan).mean(axis=-1))
 
 
-def balanced_accuracy(y: Ints, p: Floats) -> float:
-    """Mean over classes of the recall of the most probable class; in [0, 1], NaN if a class is absent."""
-    table = confusion(y, p)
-    return float(_ratio(np.diag(table), table.sum(axis=1)).mean())
-
-
-def f1_macro(y: Ints, p: Floats) -> float:
-    """Mean over classes of F1 of the most probable class; in [0, 1], NaN if a class is absent."""
-    table = confusion(y, p)
-    true, predicted = table.sum(axis=1), table.sum(axis=0)
-    f1 = _ratio(2.0 * np.diag(table), true + predicted)
-    return float(np.where(true > 0, f1, np.nan).mean())
-
-
-def brier(y: Ints, p: Floats) -> float:
-    """Brier score: mean over rows of the squared error summed over classes; in [0, 2], lower is better.
+def brier(y: Int64s, p: Float64s, weights: Float64s) -> Float64s:
+    """Return the Brier score: the mean over rows of the squared error summed over classes; in [0, 2].
 
     Brier (1950, Monthly Weather Review 78:1). With two classes it is twice the one-column form.
     """
-    return float(((p - np.eye(p.shape[1])[y]) ** 2).sum(axis=1).mean()) if len(y) else float("nan")
+    return _average(((p - np.eye(p.shape[1])[y]) ** 2).sum(axis=1), weights)
 
 
-def log_loss(y: Ints, p: Floats) -> float:
-    """Mean negative log probability of the true class, in nats; p is taken as at least SMALLEST_P."""
-    return float(-np.log(np.maximum(p[np.arange(len(y)), y], SMALLEST_P)).mean()) if len(y) else float("nan")
+def log_loss(y: Int64s, p: Float64s, weights: Float64s) -> Float64s:
+    """Return the mean negative log probability of the true class, in nats; p is taken as at least SMALLEST_P."""
+    return _average(-np.log(np.maximum(p[np.arange(len(y)), y], SMALLEST_P)), weights)
 
 
-def ece(y: Ints, p: Floats) -> float:
-    """Expected calibration error of the most probable class over ECE_BINS equal-mass bins; in [0, 1].
+def ece(y: Int64s, p: Float64s, weights: Float64s) -> Float64s:
+    """Return the expected calibration error of the most probable class over ECE_BINS equal-mass bins; in [0, 1].
 
-    Guo et al. (2017, arXiv:1706.04599) with equal-mass bins (Nixon et al. 2019, arXiv:1904.01685). Equal
-    confidences share a bin, so the value does not depend on the order of rows. Biased upwards in small
-    samples.
+    Guo et al. (2017, arXiv:1706.04599) with equal-mass bins (Nixon et al. 2019, arXiv:1904.01685). Equal confidences
+    share a bin, so the value does not depend on the order of rows. Biased upwards in small samples.
     """
-    if not len(y):
-        return float("nan")
     confidence = p.max(axis=1)
     error = (p.argmax(axis=1) == y) - confidence
-    below = np.searchsorted(np.sort(confidence), confidence, side="left")
-    gaps = np.bincount(below * ECE_BINS // len(y), weights=error, minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / len(y))
+    order = np.argsort(confidence, kind="stable")
+    total = weights.sum(axis=-1, keepdims=True)
+    below = _running_sum(_of(weights, order))[..., np.searchsorted(confidence[order], confidence, side="left")]
+    # Rows without weight above all others would open a bin more.
+    share = np.nan_to_num(_ratio(below * ECE_BINS, total))
+    bins = np.minimum(share, ECE_BINS - 1).astype(np.int64)
+    samples = np.arange(total.size).reshape(total.shape)
+    gaps = np.bincount(
+        (samples * ECE_BINS + bins).ravel(), weights=(weights * error).ravel(), minlength=total.size * ECE_BINS
+    )
+    return _ratio(np.abs(gaps).reshape(*weights.shape[:-1], ECE_BINS).sum(axis=-1), total[..., 0])
 
 
-PLAIN: dict[str, Callable[[Ints, Floats], float]] = {
-    "balanced_accuracy": balanced_accuracy,
-    "f1_macro": f1_macro,
-    "brier": brier,
-    "log_loss": log_loss,
-    "ece": ece,
+@dataclass(frozen=True)
+class Metric:
+    """An entry of METRICS: how a metric is called, read and computed."""
+
+    name: str
+    """its name in the column `metric`"""
+    words: str
+    """its name for people"""
+    higher_is_better: bool
+    unit: str
+    """empty for a share or a probability"""
+    function: Callable[[Int64s, Float64s, Float64s], Float64s]
+    """values (...), or (..., classes), of labels (n,), probabilities (n, classes) and weights (..., n)"""
+    per_class: bool = False
+    """whether it has one value per class"""
+    intervals: bool = True
+    """whether the bootstrap is valid for it, so that its fold mean carries intervals"""
+    of_pairs: Callable[[Float64s, Float64s], Float64s] | None = None
+    """of a rank metric: the same value of Mann-Whitney counts and pairs, which add up over folds"""
+    words_of_two: str = ""
+    """its name for people in a study of two classes, if another one"""
+
+    def title(self, classes: Sequence[str]) -> str:
+        """Return the name for people in a study of these classes."""
+        return self.words_of_two if self.words_of_two and len(classes) == 2 else self.words
+
+    def __call__(self, y: Int64s, p: Float64s, weights: Float64s | None = None) -> Float64s:
+        """Return the values of weights (..., n); without weights the value of the rows as they are."""
+        return self.function(y, p, _weights(y, weights))
+
+    def fold_mean(self, y: Int64s, p: Float64s, fold: Int64s, weights: Float64s | None = None) -> Float64s:
+        """Return the values within folds (n,), averaged over folds.
+
+        A fold weighs by its case pairs in a rank metric, otherwise by its rows. NaN if a fold has no value.
+        """
+        weights = _weights(y, weights)
+        rows_of_folds = [np.flatnonzero(fold == one) for one in np.unique(fold)]
+        folds = [(y[rows], p[rows], _of(weights, rows)) for rows in rows_of_folds]
+        if self.of_pairs is not None:
+            counts, pairs = (
+                np.sum(tables, axis=0) for tables in zip(*(mann_whitney(*one) for one in folds), strict=True)
+            )
+            return self.of_pairs(counts, pairs)
+        values = np.stack([self.function(*one) for one in folds], axis=-1)
+        rows = np.stack([weight.sum(axis=-1) for _, _, weight in folds], axis=-1)
+        return _average(values, rows[..., None, :] if self.per_class else rows)
+
+    def why_undefined(self, y: Int64s, fold: Int64s, classes: Sequence[str]) -> str:
+        """Return why there is no value, for a note: what the labels within folds (n,) lack."""
+        sizes = np.stack([np.bincount(y[fold == one], minlength=len(classes)) for one in np.unique(fold)])
+        if self.of_pairs is None:
+            lacking = [name for name, of_class in zip(classes, sizes.T, strict=True) if not of_class.all()]
+            where = " in one of the folds" if len(sizes) > 1 else ""
+            return f"not defined: no {', '.join(sorted(lacking))}{where}" if lacking else "not defined"
+        pairs = sizes.T @ sizes
+        lacking = [
+            f"{first} with {second}"
+            for a, first in enumerate(classes)
+            for b, second in enumerate(classes)
+            if a < b and pairs[a, b] == 0
+        ]
+        return f"not defined: no pair to compare {', '.join(lacking)}" if lacking else "not defined"
+
+
+def _rank_metric(
+    name: str, words: str, of_pairs: Callable[[Float64s, Float64s], Float64s], per_class: bool = False
+) -> Metric:
+    """An AUC from its function of Mann-Whitney counts and pairs; with two classes all of them are the plain AUC."""
+
+    def function(y: Int64s, p: Float64s, weights: Float64s) -> Float64s:
+        return of_pairs(*mann_whitney(y, p, weights))
+
+    return Metric(name, words, True, "", function, per_class, of_pairs=of_pairs, words_of_two="ROC AUC")
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _rank_metric("roc_auc_ovo", "Macro one-vs-one ROC AUC", auc_ovo),
+        _rank_metric("roc_auc_ovr", "Macro one-vs-rest ROC AUC", auc_ovr),
+        _rank_metric("roc_auc_class", "One-vs-rest ROC AUC", auc_class, per_class=True),
+        Metric("balanced_accuracy", "Balanced accuracy", True, "", balanced_accuracy),
+        Metric("f1_macro", "Macro F1", True, "", f1_macro),
+        Metric("brier", "Brier score", False, "", brier),
+        Metric("log_loss", "Log loss", False, "nats", log_loss),
+        # A resample repeats patients, which moves its calibration error upwards: its quantiles are no interval.
+        Metric("ece", "Expected calibration error", False, "", ece, intervals=False),
+    )
 }
-"""Metrics that are a function of labels (n,) and probabilities (n, classes); over folds averaged by rows."""
+"""Every metric by its name, in the order of metrics.csv."""

@@ -1,1 +1,1 @@
-"""The life of one fit: recipe, checkpoint, record, whole files."""
+"""The life of one fit, the same for cells and pre-trainings: recipe, done?, checkpoint, record, whole files."""

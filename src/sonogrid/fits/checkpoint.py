@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from sonogrid.files import whole_file
-from sonogrid.fits.record import recipe_sha256
-from sonogrid.training.fit import State
+from sonogrid.fits.recipe import Recipe, recipe_sha256
+from sonogrid.training.fit import FitState
 
 LARGEST_SHARE = 0.05
 """Share of the time that writing checkpoints may take: a large model with short epochs is not kept after every one."""
@@ -22,24 +22,24 @@ LARGEST_SHARE = 0.05
 class Checkpoint:
     """One file that holds the newest state of one fit; written whole, so two copies of a job do no harm.
 
-    A state of another recipe (sonogrid.fits.record) is not continued. `here` says where this attempt runs; it is kept
+    A state of another recipe (fits.recipe) is not continued. `here` says where this attempt runs; it is kept
     with the epochs that it ran.
     """
 
-    def __init__(self, file: Path, recipe: dict[str, Any], here: dict[str, Any]) -> None:
+    def __init__(self, file: Path, recipe: Recipe, here: dict[str, Any]) -> None:
         self.file, self.recipe, self.here = file, recipe_sha256(recipe), here
         self.earlier: list[dict[str, Any]] = []
         self.first_epoch = 1
         self.started = time.perf_counter()
         self.written, self.cost = self.started, 0.0
 
-    def load(self) -> State | None:
+    def load(self) -> FitState | None:
         """The state to go on from; None if there is none, it is damaged, or it is of another recipe."""
         try:
             kept = torch.load(self.file, map_location="cpu", weights_only=True)
             if kept["recipe"] != self.recipe:
                 return None
-            state: State = kept["state"]
+            state: FitState = kept["state"]
             self.earlier, self.first_epoch = kept["attempts"], len(state["fit"]["history"]) + 1
         except FileNotFoundError:
             return None
@@ -48,7 +48,7 @@ class Checkpoint:
             return None
         return state
 
-    def keep(self, state: State) -> None:
+    def keep(self, state: FitState) -> None:
         """Write the state, unless writing would take more than LARGEST_SHARE of the time; a fit that is done always."""
         due = (time.perf_counter() - self.written) * LARGEST_SHARE >= self.cost
         if not due and "done" not in state:

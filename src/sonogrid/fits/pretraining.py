@@ -1,26 +1,55 @@
-"""Divide a corpus for pre-training; the fitting itself is the same as for a cell."""
+"""The pre-training of one backbone on the corpus of an init, from random weights."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from pathlib import Path
 
-from sonogrid.problems import InputError, Problem
+from sonogrid.config.study import Study
+from sonogrid.fits.inputs import read_labels, read_store
+from sonogrid.fits.life import FitSpec, run_fit
+from sonogrid.fits.recipe import corpus_inner, corpus_of, input_size_of, pretraining_recipe, pretraining_settings
+from sonogrid.layout import PRETRAINED_FILES, Layout
+from sonogrid.training.examples import Examples, examples_of, joined
 
 
-def divide(labels: pd.Series[str], inner_fraction: float, seed: int) -> tuple[pd.Series[str], pd.Series[str]]:
-    """Divide patients (patient_id -> class name) by class into a training and an inner part.
+def pretrain(init: str, backbone: str, seed: int, study: Study, checkpoints: Path, threads: int) -> None:
+    """Pre-train a backbone unless it is done with the same recipe; then remove its checkpoint.
 
-    Every class gives round(inner_fraction x its patients), at least 1, to the inner part; raises InputError for a
-    class of a single patient. Depends on the ids and the seed, not on their order.
+    Raise InputError for inputs that cannot be used, and what torch raises.
     """
-    generator = np.random.default_rng(seed)
-    inner: list[str] = []
-    for name, members in sorted(labels.sort_index().groupby(labels.sort_index())):
-        if len(members) < 2:
-            what = "has a single patient, and training and inner part need one each"
-            raise InputError([Problem(f"class {name!r} of the corpus", what, "Add patients or remove the class")])
-        count = max(1, round(inner_fraction * len(members)))
-        inner.extend(generator.permutation(members.index.to_numpy())[:count])
-    held = labels.index.isin(inner)
-    return labels[~held], labels[held]
+    spec = pretraining_spec(init, backbone, seed, study, checkpoints, threads)
+    run_fit(spec)
+    spec.checkpoint.unlink(missing_ok=True)
+
+
+def pretraining_spec(init: str, backbone: str, seed: int, study: Study, checkpoints: Path, threads: int) -> FitSpec:
+    """Return the fit of a pre-training. Raise InputError for a file that is missing or damaged."""
+    layout = Layout(study.results)
+    folder = layout.pretrained(init, backbone, seed)
+    return FitSpec(
+        name=f"pretrain {init} {backbone} seed {seed}",
+        recipe=pretraining_recipe(init, backbone, seed, study, threads),
+        training=pretraining_settings(init, study),
+        training_key=f"inits.{init}.training",
+        first_weights=None,
+        parts=lambda: _parts(init, backbone, study),
+        certificate=layout.corpus(init).certificate,
+        folder=folder,
+        files=PRETRAINED_FILES,
+        checkpoint=layout.checkpoint(folder, checkpoints),
+        noted={"inner_fraction": study.splits.inner_fraction},
+    )
+
+
+def _parts(init: str, backbone: str, study: Study) -> tuple[Examples, Examples]:
+    """Return the training and the inner part of a corpus, all its modalities together."""
+    corpus, (modalities, classes) = Layout(study.results).corpus(init), corpus_of(init, study)
+    labels = read_labels(corpus.patients, classes)
+    inner = labels.index.isin(corpus_inner(init, study))
+    stores = {modality: read_store(corpus.store(modality), corpus.index(modality)) for modality in modalities}
+    size = input_size_of(study, backbone)
+    train_part, inner_part = (
+        joined([examples_of(store, modality, part, classes, size) for modality, store in stores.items()])
+        for part in (labels[~inner], labels[inner])
+    )
+    return train_part, inner_part

@@ -59,7 +59,7 @@ class Exhibit:
     caption: str
     make: str | Callable[..., Any]
     needs: tuple[str, ...]
-    """What it is made from: names of NEEDS."""
+    """What it is made from: names of SOURCES."""
     alt: str = ""
     """Text for those who do not see the figure."""
     when: Callable[[Study], bool] = _always
@@ -271,7 +271,8 @@ def panels_of(study: Study) -> list[Exhibit]:
 
 
 def _of_kind(kind: str, study: Study) -> list[Exhibit]:
-    return [exhibit for exhibit in exhibits_of(study) if exhibit.kind == kind]
+    # The kind first: a job has only the keys of the config that its own kind looks at.
+    return [exhibit for exhibit in EXHIBITS if exhibit.kind == kind and exhibit.when(study)]
 
 
 def at_each_point(exhibit: Exhibit, study: Study) -> Iterator[tuple[Exhibit, dict[str, str]]]:
@@ -293,7 +294,7 @@ def captions_of(study: Study) -> list[Path]:
     return [exhibit.caption_file(layout) for exhibit in exhibits_of(study)]
 
 
-NEEDS: dict[str, Callable[[Layout, Grid], list[Path]]] = {
+SOURCES: dict[str, Callable[[Layout, Grid], list[Path]]] = {
     "metrics": lambda layout, grid: [layout.metrics],
     "effects": lambda layout, grid: [layout.effects],
     "predictions": lambda layout, grid: [layout.predictions],
@@ -324,7 +325,7 @@ def inputs_of(exhibits: Sequence[Exhibit], study: Study) -> list[Path]:
     for exhibit in exhibits:
         grid = Grid({**axes, **{axis: (wildcard,) for axis, wildcard in exhibit.labels.items()}})
         for need in ("patients", *exhibit.needs):
-            found |= dict.fromkeys(NEEDS[need](layout, grid))
+            found |= dict.fromkeys(SOURCES[need](layout, grid))
     return list(found)
 
 
@@ -338,6 +339,13 @@ def report_inputs(study: Study) -> list[Path]:
         if suffix in ("png", "svg")
     ]
     return [*inputs_of(tables_of(study), study), *pictures]
+
+
+def _primary_metric(study: Study) -> str:
+    from sonogrid.evaluation.measurements import PRIMARY_METRIC
+    from sonogrid.evaluation.metrics import METRICS
+
+    return METRICS[PRIMARY_METRIC].title(study.cohort.classes)
 
 
 def _folds_and_seeds(study: Study) -> str:
@@ -356,7 +364,7 @@ def _compared(study: Study, place: int) -> str:
 
 
 FACTS: dict[str, Callable[[Study], str]] = {
-    "metric": lambda study: ("" if len(study.cohort.classes) == 2 else "Macro one-vs-one ") + "ROC AUC",
+    "metric": _primary_metric,
     "folds_and_seeds": _folds_and_seeds,
     "mean_of_seeds": lambda study: f", mean of {len(study.grid.seeds)} seeds" if len(study.grid.seeds) > 1 else "",
     "fold_or_seed": lambda study: "seed and fold" if len(study.grid.seeds) > 1 else "fold",

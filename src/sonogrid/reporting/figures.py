@@ -25,7 +25,7 @@ from sonogrid.evaluation.metrics import class_codes, confusion
 from sonogrid.files import whole_file
 from sonogrid.grid import AXES, CONFIGURATION, Grid
 from sonogrid.reporting.gathered import Gathered
-from sonogrid.reporting.tables import ALL, effect_rows, primary_rows
+from sonogrid.reporting.tables import ALL, effect_rows, grid_rows
 from sonogrid.reporting.words import modality_name, plain, signed, value_with_interval
 
 STYLE: dict[Any, Any] = {
@@ -128,7 +128,7 @@ def auc_heatmap(study: Study, gathered: Gathered) -> Figure:
     The colour scale is fixed from 0.5 (chance) to 1. Raises InputError for a missing configuration.
     """
     grid = Grid.of(study)
-    rows = primary_rows(gathered.metrics, grid)
+    rows = grid_rows(gathered.metrics, grid)
     names, shape = _rows(grid), (len(grid.texts("backbone")) * len(grid.texts("init")), len(grid.texts("modality")))
     values = rows["value"].to_numpy(dtype=float).reshape(shape)
     figure = Figure(figsize=(1.35 * shape[1] + 2.6, 0.52 * shape[0] + 1.1))

@@ -11,16 +11,14 @@ from typing import Any
 import pandas as pd
 
 from sonogrid.config.study import Study
+from sonogrid.evaluation.measurements import read_measurements
 from sonogrid.evaluation.metrics import pool_patients
-from sonogrid.evaluation.predictions import exact_number, read_predictions
+from sonogrid.evaluation.predictions import read_predictions
 from sonogrid.files import read_json
 from sonogrid.grid import Cell, Grid, named
 from sonogrid.images.store import Store, open_store
 from sonogrid.layout import Layout
 from sonogrid.problems import Problems
-
-NUMBERS = ("value", "low", "high", "confidence", "p", "p_holm", "n_patients", "n_images")
-"""Columns of metrics.csv and effects.csv that hold numbers."""
 
 
 @dataclass
@@ -52,11 +50,7 @@ class Gathered:
     @cached_property
     def scored(self) -> pd.DataFrame:
         """The predictions pooled: one row per held-out patient of every configuration and seed."""
-        of_seeds = self.predictions.groupby("seed", sort=False)
-        return pd.concat(
-            [pool_patients(part, self.study.cohort.classes).assign(seed=seed) for seed, part in of_seeds],
-            ignore_index=True,
-        )
+        return pool_patients(self.predictions, self.study.cohort.classes)
 
     @cached_property
     def patients(self) -> pd.DataFrame:
@@ -109,13 +103,6 @@ class Gathered:
                 problems.add(str(path), "is missing", "Train the cell")
         problems.raise_if_any()
         return found
-
-
-def read_measurements(path: Path) -> pd.DataFrame:
-    """Return metrics.csv or effects.csv: names stay text, even `007` or `NA`; an empty number is NaN."""
-    table = _texts(path)
-    numbers = [name for name in NUMBERS if name in table.columns]
-    return table.assign(**table[numbers].map(exact_number))
 
 
 def _texts(path: Path) -> pd.DataFrame:

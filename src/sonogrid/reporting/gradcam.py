@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sonogrid.config.study import Study
 from sonogrid.evaluation.metrics import pool_patients
 from sonogrid.reporting.words import modality_name
-from sonogrid.training.backbones import feature_map, normalise, target_layer
+from sonogrid.training.backbones import metadata, normalise
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,29 @@ def chosen_examples(test: pd.DataFrame, classes: Sequence[str], quantiles: Seque
             kept = image[["fold", "image_id", "patient_id", "label"]].to_dict()
             rows.append({"quantile": quantile, **said, **kept})
     return pd.DataFrame(rows)
+
+
+def target_layer(model: nn.Module) -> str:
+    """Return the name of the layer that Grad-CAM looks at: the last feature map that timm's metadata names.
+
+    Where the head reads only the class token, the patch tokens of the last block get no gradient, so it is the
+    block before.
+    """
+    info = metadata(model, "feature_info")
+    modules = [stage["module"] for stage in getattr(info, "info", info)]
+    only_class_token = metadata(model, "global_pool") == "token"
+    return str(modules[-2] if only_class_token else modules[-1])
+
+
+def feature_map(model: nn.Module, activations: Tensor) -> Tensor:
+    """Return activations of the target layer as n x channels x rows x columns, however the backbone orders them."""
+    if activations.ndim == 3:
+        patches = activations[:, metadata(model, "num_prefix_tokens") or 0 :]
+        rows, columns = metadata(model, "patch_embed").grid_size
+        return patches.transpose(1, 2).reshape(len(patches), -1, rows, columns)
+    if metadata(model, "output_fmt") == "NHWC":
+        return activations.permute(0, 3, 1, 2)
+    return activations
 
 
 def grad_cam(model: nn.Module, image: Tensor, target: int) -> NDArray[np.float32]:

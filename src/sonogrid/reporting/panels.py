@@ -19,6 +19,7 @@ from sonogrid.config.study import Study
 from sonogrid.console import Advance
 from sonogrid.evaluation.predictions import read_predictions
 from sonogrid.files import read_json
+from sonogrid.fits.weights import load_weights
 from sonogrid.grid import Cell, named
 from sonogrid.images.decode import open_mask
 from sonogrid.images.framing import SCAN
@@ -27,7 +28,7 @@ from sonogrid.images.store import Store
 from sonogrid.layout import Layout
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.gradcam import MappedImage, chosen_examples, grad_cam, panel_figure, share_in_lesion
-from sonogrid.training.backbones import best_device, build_model, load_weights
+from sonogrid.training.backbones import best_device, build_model
 from sonogrid.training.examples import resized
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from itertools import count, product
 from string import ascii_lowercase
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sonogrid.config.study import Study
+from sonogrid.evaluation.measurements import primary_rows
 from sonogrid.grid import CONFIGURATION, Grid
 from sonogrid.problems import Problems
 from sonogrid.reporting.formats import Table, TableEntry
@@ -28,8 +30,6 @@ from sonogrid.reporting.words import (
     value_with_interval,
 )
 
-PRIMARY = "roc_auc_ovo"
-"""The metric of every table: macro one-vs-one ROC AUC; with two classes the plain ROC AUC."""
 ALL = "all"
 """Backbone and modality in effects.csv of the main effect over backbones and modalities."""
 NO_PATIENTS = (
@@ -38,24 +38,14 @@ NO_PATIENTS = (
 )
 
 
-def primary_rows(metrics: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    """The primary measurement of every configuration, in the order of the grid.
+def grid_rows(metrics: pd.DataFrame, grid: Grid) -> pd.DataFrame:
+    """Return the primary measurement of every configuration, averaged over folds and seeds, in the order of the grid.
 
-    Columns as in metrics.csv. Taken are patient level, log-opinion pool, fold mean, with the BCa interval; a
-    value that is not defined may come without one. Raises InputError naming every configuration that is
-    missing, doubled, or has no value and no reason.
+    Columns as in metrics.csv. Raises InputError naming every configuration that is missing, given twice, or has
+    neither a value nor a reason.
     """
-    of_seeds = metrics["seed"].astype(str).eq("mean") if "seed" in metrics else metrics["fold"].notna()
-    chosen = metrics[
-        of_seeds
-        & metrics["fold"].astype(str).eq("mean")
-        & metrics["level"].eq("patient")
-        & metrics["pooling"].eq("log")
-        & metrics["metric"].eq(PRIMARY)
-    ]
-    wanted = [(one.backbone, one.init, one.modality) for one in grid.configurations()]
-    what = "patient-level fold-mean value with a BCa interval"
-    return _exactly_one(_with_bca(chosen), wanted, "metrics.csv", what)
+    wanted = [astuple(configuration) for configuration in grid.configurations()]
+    return _exactly_one(primary_rows(metrics), wanted, "metrics.csv", "primary value")
 
 
 def effect_rows(effects: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -70,33 +60,25 @@ def effect_rows(effects: pd.DataFrame, study: Study) -> pd.DataFrame:
         problems.raise_if_any()
     assert study.statistics.pretraining_effect is not None
     init, reference = study.statistics.pretraining_effect
-    chosen = effects[effects["init"].eq(init) & effects["reference"].eq(reference) & effects["metric"].eq(PRIMARY)]
+    chosen = effects[effects["init"].eq(init) & effects["reference"].eq(reference)]
     grid = Grid.of(study)
     wanted = [
         (backbone, init, modality) for backbone, modality in product(grid.texts("backbone"), grid.texts("modality"))
     ]
     wanted += [(ALL, init, ALL)] * (len(wanted) > 1)
-    what = f"paired difference to {reference} with a BCa interval"
-    return _exactly_one(_with_bca(chosen), wanted, "effects.csv", what)
+    return _exactly_one(chosen, wanted, "effects.csv", f"paired difference to {reference}")
 
 
-def _with_bca(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows with a BCa interval, or with none: a row whose interval no method could make is given once."""
-    bca = frame[frame["method"].eq("bca") & frame["low"].notna()]
-    made = pd.MultiIndex.from_frame(bca[CONFIGURATION])
-    none = frame[frame["low"].isna() & ~pd.MultiIndex.from_frame(frame[CONFIGURATION]).isin(made)]
-    return pd.concat([bca, none.drop_duplicates([*CONFIGURATION, "value"])])
-
-
-def _exactly_one(frame: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], file: str, what: str) -> pd.DataFrame:
-    """One row for each wanted (backbone, init, modality), in that order; InputError names the others."""
-    places: dict[tuple[str, str, str], list[int]] = {}
+def _exactly_one(frame: pd.DataFrame, wanted: Sequence[tuple[str, ...]], file: str, what: str) -> pd.DataFrame:
+    """Return one row for each wanted configuration, in that order; raise InputError naming the others."""
+    places: dict[tuple[str, ...], list[int]] = {}
     for place, key in enumerate(zip(*(frame[name] for name in CONFIGURATION), strict=True)):
         places.setdefault(key, []).append(place)
     problems = Problems()
     taken = []
     for key in wanted:
-        where = f"{file}, backbone {key[0]}, init {key[1]}, modality {key[2]}"
+        named = (f"{axis} {value}" for axis, value in zip(CONFIGURATION, key, strict=True))
+        where = f"{file}, {', '.join(named)}"
         found = places.get(key, [])
         if len(found) != 1:
             problems.add(where, f"has {len(found)} rows for the {what}", "Complete the cells and evaluate again")
@@ -115,7 +97,7 @@ def ablation_table(study: Study, gathered: Gathered) -> Table:
     `data` holds the numbers behind it, a row for each configuration. Raises InputError for a missing one.
     """
     grid = Grid.of(study)
-    rows = primary_rows(gathered.metrics, grid)
+    rows = grid_rows(gathered.metrics, grid)
     marks, footnotes = _footnotes(rows)
     entries = {
         (row["backbone"], row["init"], row["modality"]): TableEntry(
@@ -132,7 +114,7 @@ def ablation_table(study: Study, gathered: Gathered) -> Table:
         for backbone, init in product(grid.texts("backbone"), grid.texts("init"))
     )
     head = ("Backbone", "Init", *(modality_name(modality) for modality in grid.texts("modality")))
-    return Table(head, body, 2, _numbers(rows), footnotes)
+    return Table(head, body, 2, rows, footnotes)
 
 
 def pretraining_effect_table(study: Study, gathered: Gathered) -> Table:
@@ -159,7 +141,7 @@ def pretraining_effect_table(study: Study, gathered: Gathered) -> Table:
 
 def ceiling_table(study: Study, gathered: Gathered) -> Table:
     """Return for each modality the ceiling of the simulation beside the highest value of the ablation table."""
-    rows = primary_rows(gathered.metrics, Grid.of(study))
+    rows = grid_rows(gathered.metrics, Grid.of(study))
     body, data = [], []
     for modality, group in rows.groupby("modality", sort=False):
         limits = gathered.ceiling.get(str(modality))
@@ -274,21 +256,3 @@ def _letters() -> Iterator[str]:
     """a to z, then aa, ab, ..."""
     for length in count(1):
         yield from map("".join, product(ascii_lowercase, repeat=length))
-
-
-def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    constant = ["fold", "level", "pooling", "metric"]
-    return rows[
-        [
-            *CONFIGURATION,
-            *constant,
-            "value",
-            "low",
-            "high",
-            "confidence",
-            "method",
-            "n_patients",
-            "simulated",
-            "note",
-        ]
-    ]

@@ -17,41 +17,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from sonogrid.config.augment_contract import OFFERED, strength
-from sonogrid.config.base import Modality
-from sonogrid.config.training import Augment
+Strengths = Mapping[str, Mapping[str, float]]
+"""Transform -> modality -> how strong it is, 0 where it is illegal; fits.recipe resolves it from the config."""
 
 
-def strengths_of(told: Augment, modalities: Sequence[Modality]) -> Tensor:
-    """What the config tells, for images of these modalities: n x 5 float64, columns OFFERED, 0 where illegal."""
-    rows = {one: [strength(transform, getattr(told, transform), one) for transform in OFFERED] for one in modalities}
-    return torch.tensor([rows[one] for one in modalities], dtype=torch.float64).reshape(-1, len(OFFERED))
+def strengths_of(strengths: Strengths, modalities: Sequence[str]) -> dict[str, Tensor]:
+    """Return the strengths for images of these modalities: transform -> n float64."""
+    return {
+        transform: torch.tensor([by_modality[modality] for modality in modalities], dtype=torch.float64)
+        for transform, by_modality in strengths.items()
+    }
 
 
-def augment(images: Tensor, strengths: Tensor, generator: torch.Generator) -> Tensor:
-    """Random geometry and gain, each image by its own strengths (n x 5, as strengths_of gives them).
+def augment(images: Tensor, strengths: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+    """Return images after random geometry and gain, each by its own strengths (transform -> n, as strengths_of).
 
-    `images` are n x 3 x H x W in uint8; returns float32 in [0, 1] of the same shape. An image that is not moved keeps
-    its pixels exactly. Random numbers come from `generator` (on the CPU), so they do not depend on the device; every
-    image takes one for every transform whatever its strengths, so they do not depend on the modalities either.
+    `images` are n x 3 x H x W in uint8; the result is float32 in [0, 1] of the same shape. An image that is not moved
+    keeps its pixels exactly. Random numbers come from `generator` (on the CPU), so they do not depend on the device;
+    every image takes one for every transform whatever its strengths, so they do not depend on the modalities either.
     """
     n = len(images)
-    horizontal_flip, shift, zoom, rotate, gain = strengths.unbind(dim=1)
 
     def uniform(limit: Tensor) -> Tensor:
         return (torch.rand(n, generator=generator) * 2 - 1) * limit.float()
 
-    angle = uniform(torch.deg2rad(rotate))
-    scale = torch.exp(uniform(torch.log1p(zoom)))
-    flip = torch.where(torch.rand(n, generator=generator) < horizontal_flip.float(), -1.0, 1.0)
-    shift_x, shift_y = uniform(2 * shift), uniform(2 * shift)
-    contrast, brightness = 1 + uniform(gain), uniform(gain / 2)
+    angle = uniform(torch.deg2rad(strengths["rotate"]))
+    scale = torch.exp(uniform(torch.log1p(strengths["zoom"])))
+    flip = torch.where(torch.rand(n, generator=generator) < strengths["horizontal_flip"].float(), -1.0, 1.0)
+    shift_x, shift_y = uniform(2 * strengths["shift"]), uniform(2 * strengths["shift"])
+    contrast, brightness = 1 + uniform(strengths["gain"]), uniform(strengths["gain"] / 2)
 
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
     rows = (cosine * flip, -sine, shift_x, sine * flip, cosine, shift_y)

@@ -1,11 +1,10 @@
-"""Backbones through timm: building, first weights, the layer that Grad-CAM looks at, and logits."""
+"""Backbones through timm: building, first weights, rules of the device, and logits."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,16 @@ import timm
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sonogrid.problems import InputError, Problem
+
+class WeightsError(Exception):
+    """First weights that cannot be used: `tensors` of `total`, or the whole file, and then the cause says why."""
+
+    def __init__(self, tensors: Sequence[str] = (), total: int = 0) -> None:
+        super().__init__(tensors, total)
+        self.tensors, self.total = tuple(tensors), total
 
 
 @contextmanager
@@ -32,11 +37,6 @@ def seeded(seed: int) -> Iterator[None]:
 def best_device() -> torch.device:
     """CUDA if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def device_name(device: torch.device) -> str:
-    """What run.json calls a device: the GPU's name, or cpu."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def compute_deterministically(device: torch.device) -> None:
@@ -70,67 +70,58 @@ def build_from_timm(backbone: str, n_classes: int, input_size: int, file: Path |
     """A backbone with timm's published weights: from a local file, or from the hub where `file` is None.
 
     timm drops a head of another number of classes and resizes position embeddings to `input_size`.
-    Raises InputError where the weights cannot be had or do not fit.
+    Raise WeightsError where the weights cannot be had, or where tensors are missing or not finite.
     """
     overlay = {"file": str(file)} if file is not None else None
-    where = f"weights of {backbone}" + (f" in {file}" if file else " from the hub")
-    remedy = "Put a weights file of this backbone under inits.<name>.files, or choose another init"
     state = torch.get_rng_state()
     untrained = build_model(backbone, n_classes, input_size).state_dict()
     torch.set_rng_state(state)
     try:
         model = build_model(backbone, n_classes, input_size, pretrained=True, pretrained_cfg_overlay=overlay)
     except (OSError, RuntimeError, KeyError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError([Problem(where, f"cannot be loaded ({reason})", remedy)]) from error
+        raise WeightsError from error
     # timm passes over tensors whose names it does not find: those are still the random ones of the same state.
     body = {name: tensor for name, tensor in model.state_dict().items() if name not in head_parameters(model)}
     kernels = [name for name, tensor in body.items() if tensor.ndim > 1]
     random = [name for name in kernels if torch.equal(body[name], untrained[name])]
     wrong = random + [name for name, tensor in body.items() if not torch.isfinite(tensor).all()]
     if wrong:
-        what = f"{len(wrong)} of {len(body)} tensors are missing or not finite, first {wrong[0]}"
-        raise InputError([Problem(where, what, remedy)])
+        raise WeightsError(wrong, len(body))
     return model
 
 
 def build_from_corpus(backbone: str, n_classes: int, input_size: int, file: Path) -> nn.Module:
-    """A backbone with the weights that the pre-training stage wrote; the head is new and random.
+    """Return a backbone with the weights of a pre-training; the head is new and random.
 
-    Raises InputError if a tensor besides the head is missing, unknown or of another shape.
+    Raise WeightsError if the file cannot be read, or a tensor besides the head is missing, unknown or of another shape.
     """
     model = build_model(backbone, n_classes, input_size)
     try:
         weights = load_file(file)
-    except SafetensorError as error:
-        raise InputError([Problem(f"weights in {file}", f"cannot be read ({error})", "Pre-train again")]) from error
+    except (OSError, SafetensorError) as error:
+        raise WeightsError from error
     head = head_parameters(model)
     body = {name: tensor for name, tensor in weights.items() if name not in head}
     own = model.state_dict()
     wrong = {name for name in own.keys() - head if name not in body or body[name].shape != own[name].shape}
     wrong |= body.keys() - own.keys()
     if wrong:
-        raise InputError(
-            [
-                Problem(
-                    f"weights in {file}",
-                    f"{len(wrong)} tensors do not fit {backbone} at {input_size} px, first {sorted(wrong)[0]}",
-                    "Pre-train again with this backbone and size",
-                )
-            ]
-        )
+        raise WeightsError(sorted(wrong), len(own.keys() - head))
     model.load_state_dict(body, strict=False)
     return model
 
 
 def first_model(source: str, backbone: str, n_classes: int, input_size: int, weights: Path | None) -> nn.Module:
-    """The model a cell starts from: `source` is random, corpus (with its weights) or timm (a file, or the hub)."""
+    """Return the model that a fit starts from. Raise WeightsError.
+
+    `source` is random, corpus (needs the file with its weights) or timm (a file, or None for the hub).
+    """
     if source == "random":
         return build_model(backbone, n_classes, input_size)
     if source == "timm":
         return build_from_timm(backbone, n_classes, input_size, weights)
     if weights is None:
-        raise InputError([Problem(f"init of {backbone}", "has no weights file", "Pass --weights")])
+        raise WeightsError
     return build_from_corpus(backbone, n_classes, input_size, weights)
 
 
@@ -144,24 +135,6 @@ def head_parameters(model: nn.Module) -> set[str]:
     classifiers = metadata(model, "pretrained_cfg")["classifier"]
     names = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
     return {key for key in model.state_dict() if any(key.startswith(f"{name}.") for name in names)}
-
-
-def save_weights(model: nn.Module, file: Path) -> None:
-    """Write a model's tensors as safetensors. Raises OSError."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    file.write_bytes(save(tensors))
-
-
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of a model's tensors, as 64 hex digits: says which first weights a fit had."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    return hashlib.sha256(save(tensors)).hexdigest()
-
-
-def load_weights(model: nn.Module, file: Path) -> nn.Module:
-    """Load tensors that save_weights wrote, all of them; return the model."""
-    model.load_state_dict(load_file(file), strict=True)
-    return model
 
 
 def normalise(images: Tensor, model: nn.Module) -> Tensor:
@@ -180,26 +153,3 @@ def logits_of(model: nn.Module, images: Tensor, batch_size: int = 64) -> NDArray
         parts = [model(normalise(part.to(device), model)).float().cpu() for part in images.split(batch_size)]
     model.train(training)
     return torch.cat(parts).numpy()
-
-
-def target_layer(model: nn.Module) -> str:
-    """Name of the layer that Grad-CAM looks at: the last feature map that timm's metadata names.
-
-    Where the head reads only the class token, the patch tokens of the last block get no gradient, so it is the
-    block before.
-    """
-    info = metadata(model, "feature_info")
-    modules = [stage["module"] for stage in getattr(info, "info", info)]
-    only_class_token = metadata(model, "global_pool") == "token"
-    return str(modules[-2] if only_class_token else modules[-1])
-
-
-def feature_map(model: nn.Module, activations: Tensor) -> Tensor:
-    """Activations of the target layer as n x channels x rows x columns, whatever order the backbone keeps."""
-    if activations.ndim == 3:
-        patches = activations[:, metadata(model, "num_prefix_tokens") or 0 :]
-        rows, columns = metadata(model, "patch_embed").grid_size
-        return patches.transpose(1, 2).reshape(len(patches), -1, rows, columns)
-    if metadata(model, "output_fmt") == "NHWC":
-        return activations.permute(0, 3, 1, 2)
-    return activations

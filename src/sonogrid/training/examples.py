@@ -32,6 +32,11 @@ class Examples:
         return len(self.labels)
 
 
+def members(splits: pd.DataFrame, fold: int, part: str) -> pd.Series[str]:
+    """Return the patients of one part (train, inner or test) of a fold."""
+    return splits.loc[(splits["fold"] == fold) & (splits["part"] == part), "patient_id"]
+
+
 def examples_of(
     store: Store, modality: str, labels: pd.Series[str], classes: Sequence[str], input_size: int
 ) -> Examples:

@@ -16,34 +16,36 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sonogrid.config.training import Training
-from sonogrid.console import Advance, silent
-from sonogrid.problems import InputError, Problem
-from sonogrid.training.augment import augment, strengths_of
+from sonogrid.training.augment import Strengths, augment, strengths_of
 from sonogrid.training.backbones import compute_deterministically, has_bfloat16, logits_of, normalise
 from sonogrid.training.examples import Examples, balanced_weights
 
-State = dict[str, Any]
+FitState = dict[str, Any]
 """A fit between two epochs: tensors, numbers, texts, and lists and mappings of them; no other objects."""
-Keep = Callable[[State], None]
+Keep = Callable[[FitState], None]
 """Called with the state after every epoch, and once more, with key `done`, when the fit has ended."""
 
 
-def forget(state: State) -> None:
+def forget(state: FitState) -> None:
     """Keep nothing: for fits that are not resumed."""
+
+
+class DivergedError(Exception):
+    """No epoch of a fit had a finite inner loss."""
 
 
 @dataclass
 class Fit:
-    """What happened in `fit`: one row an epoch, and the epoch (from 1) whose weights the model now has."""
+    """What happened in `fit`: one row per epoch, and the epoch (from 1) whose weights the model now has."""
 
     history: list[dict[str, float]] = field(default_factory=list)
     chosen_epoch: int = 0
     best_loss: float = math.inf
 
-    def ended(self, recipe: Training) -> bool:
-        """Whether the recipe asks for no further epoch."""
+    def ended(self, training: Training) -> bool:
+        """Return whether the settings ask for no further epoch."""
         epochs = len(self.history)
-        return epochs >= recipe.epochs or epochs - self.chosen_epoch >= recipe.patience
+        return epochs >= training.epochs or epochs - self.chosen_epoch >= training.patience
 
 
 def learning_rate_at(step: int, warmup_steps: int, total_steps: int, peak: float) -> float:
@@ -63,21 +65,29 @@ def balanced_log_loss(logits: NDArray[np.float32], examples: Examples) -> float:
 class Fitting:
     """The moving parts of one fit: model, optimiser, data on the device, random numbers."""
 
-    def __init__(self, model: nn.Module, train: Examples, recipe: Training, seed: int, device: torch.device) -> None:
-        self.recipe, self.device = recipe, device
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Examples,
+        training: Training,
+        strengths: Strengths,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.training, self.device = training, device
         compute_deterministically(device)
         # Channels last: the layout in which CPUs and tensor cores convolve fastest (docs/benchmarks.md).
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.images = train.images.to(device)
         self.labels = torch.from_numpy(train.labels).to(device)
         self.weights = torch.from_numpy(balanced_weights(train.labels, train.patients)).to(device)
-        self.strengths = strengths_of(recipe.augment, train.modalities.tolist())
+        self.strengths = strengths_of(strengths, train.modalities.tolist())
         self.generator = torch.Generator().manual_seed(seed)
-        self.optimiser = torch.optim.AdamW(_decay_groups(model, recipe.weight_decay), foreach=True)
-        self.batch_size = min(recipe.batch_size, len(train))
+        self.optimiser = torch.optim.AdamW(_decay_groups(model, training.weight_decay), foreach=True)
+        self.batch_size = min(training.batch_size, len(train))
         # A last, smaller batch is left out: batch normalisation is unstable on a few images.
         self.steps_per_epoch = len(train) // self.batch_size
-        self.mixed = recipe.mixed_precision and has_bfloat16(device)
+        self.mixed = training.mixed_precision and has_bfloat16(device)
         self.step = 0
 
     def run_epoch(self) -> float:
@@ -90,13 +100,14 @@ class Fitting:
 
     def run_step(self, rows: Tensor) -> Tensor:
         """One optimiser step on the images at `rows`; returns the loss, detached."""
-        recipe, chosen = self.recipe, rows.to(self.device)
+        chosen = rows.to(self.device)
         self.set_learning_rate()
-        inputs = augment(self.images[chosen], self.strengths[rows], self.generator)
+        strengths = {transform: values[rows] for transform, values in self.strengths.items()}
+        inputs = augment(self.images[chosen], strengths, self.generator)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.model(normalise(inputs, self.model).contiguous(memory_format=torch.channels_last))
         losses = cross_entropy(
-            logits.float(), self.labels[chosen], reduction="none", label_smoothing=recipe.label_smoothing
+            logits.float(), self.labels[chosen], reduction="none", label_smoothing=self.training.label_smoothing
         )
         loss = (losses * self.weights[chosen]).mean()
         self.optimiser.zero_grad(set_to_none=True)
@@ -107,12 +118,13 @@ class Fitting:
 
     def set_learning_rate(self) -> None:
         """Move every parameter group to the rate of this step."""
-        recipe, steps = self.recipe, self.steps_per_epoch
-        rate = learning_rate_at(self.step, recipe.warmup_epochs * steps, recipe.epochs * steps, recipe.learning_rate)
+        training, steps = self.training, self.steps_per_epoch
+        total = training.epochs * steps
+        rate = learning_rate_at(self.step, training.warmup_epochs * steps, total, training.learning_rate)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def state(self) -> State:
+    def state(self) -> FitState:
         """Everything that the next epochs depend on, random states included."""
         on_gpu = self.device.type == "cuda"
         return {
@@ -124,7 +136,7 @@ class Fitting:
             "cuda_rng": torch.cuda.get_rng_state(self.device) if on_gpu else None,
         }
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: FitState) -> None:
         """Go back to a state; the next epoch has the same numbers as if there had been no interruption."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -139,29 +151,28 @@ def fit(
     model: nn.Module,
     train: Examples,
     inner: Examples,
-    recipe: Training,
+    training: Training,
+    strengths: Strengths,
     seed: int,
     device: torch.device,
-    advance: Advance = silent,
-    start: State | None = None,
+    start: FitState | None = None,
     keep: Keep = forget,
 ) -> Fit:
     """Fit `model` in place on `train`; `inner` chooses the epoch. Same seed and machine, same weights.
 
     AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) with warm-up and cosine, class- and patient-balanced
-    cross-entropy, augmentation that is legal for each image's modality. Ends with the weights of the epoch of the
-    lowest inner loss. A fit that `start`s from a state which `keep` was given ends bit-identical to one that was not
-    interrupted.
-    Raises InputError if no epoch had a finite inner loss.
+    cross-entropy, random transforms by the `strengths` of each image's modality (`training.augment` is not read). Ends
+    with the weights of the epoch of the lowest inner loss. A fit that `start`s from a state which `keep` was given ends
+    bit-identical to one that was not interrupted.
+    Raise DivergedError if no epoch had a finite inner loss.
     """
-    fitting = Fitting(model, train, recipe, seed, device)
+    fitting = Fitting(model, train, training, strengths, seed, device)
     result, best_weights = Fit(), model.state_dict()
     if start is not None:
         result, best_weights = Fit(**start["fit"]), start["best_weights"]
         if "done" not in start:
             fitting.restore(start)
-        advance("continued", steps=len(result.history))
-    while not result.ended(recipe):
+    while not result.ended(training):
         started = time.perf_counter()
         train_loss = fitting.run_epoch()
         inner_loss = balanced_log_loss(logits_of(model, inner.images), inner)
@@ -171,11 +182,9 @@ def fit(
             best_weights = copy.deepcopy(model.state_dict())
         seconds = time.perf_counter() - started
         result.history.append({"epoch": epoch, "train_loss": train_loss, "inner_loss": inner_loss, "seconds": seconds})
-        advance(f"inner log loss {inner_loss:.3f}")
         keep(fitting.state() | {"fit": asdict(result), "best_weights": best_weights})
     if result.chosen_epoch == 0:
-        what = "the inner loss was never finite"
-        raise InputError([Problem("config key training.learning_rate", what, "Lower it, or check the first weights")])
+        raise DivergedError
     model.load_state_dict(best_weights)
     keep({"fit": asdict(result), "best_weights": best_weights, "done": True})
     return result

@@ -6,26 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import nn
 
-from sonogrid.evaluation.metrics import log_softmax
-from sonogrid.grid import Cell
 from sonogrid.training.backbones import logits_of
 from sonogrid.training.examples import Examples
 
 
-def predictions_of(model: nn.Module, examples: Examples, cell: Cell, part: str, classes: Sequence[str]) -> pd.DataFrame:
-    """One row an image: identity of the cell, part, image, patient, label, logits and probabilities."""
+def predictions_of(model: nn.Module, examples: Examples, classes: Sequence[str]) -> pd.DataFrame:
+    """Return one row per image: image, patient, label, logits and probabilities."""
     logits = logits_of(model, examples.images).astype(np.float64)
-    probabilities = np.exp(log_softmax(logits))
+    probabilities = np.exp(_log_softmax(logits))
     return pd.DataFrame(
         {
-            "backbone": cell.backbone,
-            "init": cell.init,
-            "modality": cell.modality,
-            "seed": cell.seed,
-            "fold": cell.fold,
-            "part": part,
             "image_id": examples.image_ids,
             "patient_id": examples.patients,
             "label": [classes[number] for number in examples.labels],
@@ -33,3 +26,10 @@ def predictions_of(model: nn.Module, examples: Examples, cell: Cell, part: str, 
             **{f"p_{name}": probabilities[:, k] for k, name in enumerate(classes)},
         }
     )
+
+
+def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log probabilities of logits n x classes, in nats; safe for large logits."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_probabilities: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return log_probabilities

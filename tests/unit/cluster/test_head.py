@@ -10,11 +10,18 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from snakemake.resources import Resources
+from snakemake.settings.types import ResourceSettings
+from snakemake_interface_common.exceptions import WorkflowError
 
-from sonogrid.cluster import head
+from sonogrid.cluster import head, slurm
+from sonogrid.cluster.profile import site_profile
+from sonogrid.cluster.requests import Request
+from sonogrid.cluster.site import Site
 from sonogrid.problems import InputError
 
 HOLDER = """
@@ -153,19 +160,57 @@ def test_jobs_that_do_not_end_are_named_after_a_bounded_wait(tmp_path: Path, ask
     assert 60 <= sum(slept) < 90
 
 
-def test_mistake_in_the_site_file_ends_without_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def workflow_on(executor: str, **overrides: Any) -> SimpleNamespace:
+    """Snakemake's workflow object as far as `start_head` looks at it."""
+    settings = ResourceSettings(default_resources=site_profile(Site()).defaults, **overrides)
+    return SimpleNamespace(executor_plugin=SimpleNamespace(name=executor), resource_settings=settings)
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands by which the quick check asks a cluster that takes every job."""
+    commands: list[list[str]] = []
+
+    def call(command: Sequence[str], *_: Any) -> slurm.Answer:
+        commands.append(list(command))
+        return slurm.Answer(0, "", "")
+
+    monkeypatch.setattr(slurm, "call", call)
+    return commands
+
+
+REQUESTS = {"train": Request(1, 2, 6000, 60)}
+
+
+def test_a_run_without_slurm_claims_its_folder_and_asks_nothing(tmp_path: Path, checked: list[list[str]]) -> None:
+    head.start_head(tmp_path, workflow_on("local"), REQUESTS)
+    assert (tmp_path / head.LOCK).exists()
+    assert checked == []
+
+
+def test_a_run_on_slurm_ends_orphans_and_asks_about_its_jobs(
+    tmp_path: Path,
+    asked: Any,
+    checked: list[list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "slurm").mkdir()
-    (tmp_path / "slurm" / "site.yaml").write_text("acount: radiology\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as ended:
-        head.site_or_exit()
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith("slurm/site.yaml, key acount: is not known") and "'account'" in said
+    cluster = asked(Cluster(f"11|{RUN}|{tmp_path}"))
+    monkeypatch.setattr(head, "PAUSES", (0.01,))
+    typed = {"train": Resources.parse(["mem_mb=9000*attempt"], allow_expressions=True)}
+    head.start_head(tmp_path, workflow_on("slurm", overwrite_resources=typed), REQUESTS)
+    assert cluster.cancelled == ["11"]
+    assert capsys.readouterr().err == "Ended 1 job(s) that an earlier run left: 11\n"
+    (command,) = checked
+    assert command[:3] == ["sbatch", "--test-only", "--requeue"]
+    assert command[3:-1] == ["-t", "60", "--mem", "9000", "--cpus-per-task=2", "--gpus=1"], "what was typed counts"
 
 
-def test_site_without_facts_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert head.site_or_exit().gpu_flag == "--gpus=1"
+def test_a_run_that_must_not_begin_ends_as_snakemake_does(tmp_path: Path, other_head: subprocess.Popen[str]) -> None:
+    with pytest.raises(WorkflowError, match=f"another snakemake is at work here: process {other_head.pid} on "):
+        head.start_head(tmp_path, workflow_on("local"), REQUESTS)
+
+
+def test_the_shipped_profile_gives_jobs_the_prefix_by_which_orphans_are_found() -> None:
+    assert f"slurm-jobname-prefix: {head.JOB_PREFIX} " in Path("slurm/profile.yaml").read_text(encoding="utf-8")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dummy_study import DEMO, make_study
 from rich.console import Console
-from test_workload import write_rates, write_run
+from unit.cluster.test_profile import END, MEMORY, MINUTES, edited, read
+from unit.cluster.test_workload import write_rates, write_run
 
-from sonogrid.cluster import plan
+from sonogrid.cluster import full_check, plan, slurm
+from sonogrid.cluster.full_check import CheckResult
+from sonogrid.cluster.profile import Profile, site_profile
 from sonogrid.cluster.site import Site
-from sonogrid.cluster.site_check import Finding
-from sonogrid.cluster.workload import Job, workload
+from sonogrid.cluster.workload import PlannedJob, workload
 from sonogrid.config.study import Study
-from sonogrid.grid import Cell, Grid, cell_folder
+from sonogrid.grid import Cell, Grid
+from sonogrid.layout import Layout
 from sonogrid.problems import InputError
 
 
@@ -26,10 +31,16 @@ def study(tmp_path: Path) -> Study:
     return make_study(DEMO, tmp_path / "results")
 
 
-def shown(study: Study, site: Site | None = None, configs: tuple[Path, ...] = (Path("config.yaml"),)) -> str:
+def shown(
+    study: Study,
+    site: Site | None = None,
+    configs: tuple[Path, ...] = (Path("config.yaml"),),
+    profile: Profile | None = None,
+) -> str:
     """The plan as a pipe gets it."""
-    file = io.StringIO()
-    plan.show_plan(study, site or Site(), 64, configs, Console(file=file, width=plan.WIDTH, highlight=False))
+    file, site = io.StringIO(), site or Site()
+    console = Console(file=file, width=plan.WIDTH, highlight=False)
+    plan.show_plan(study, site, profile or site_profile(site), 64, configs, console)
     return file.getvalue()
 
 
@@ -49,14 +60,20 @@ def test_a_plan_fits_its_width_and_is_plain_when_piped(study):
     text = shown(study)
     assert max(map(len, text.splitlines())) <= plan.WIDTH
     assert text.isascii()
-    assert text.startswith("Study dummy: 2 backbones x 2 inits x 3 modalities x 3 folds = 36 cells; 1 in a job\n")
+    assert text.startswith(
+        "Study dummy: 2 backbones x 2 inits x 3 modalities x 1 seed x 3 folds = 36 cells; 1 in a job\n"
+    )
 
 
-def test_jobs_of_every_stage_are_shown_with_what_they_ask(study):
+def test_jobs_of_every_rule_are_shown_with_what_they_ask(study, monkeypatch):
+    monkeypatch.delenv("SBATCH_PARTITION", raising=False)
     study = study.model_copy(update={"cells_per_job": 3})
     text = shown(study, Site(partition="gpu", cpu_partition="small", gres="gpu:h200:1"))
-    assert cells(text, "train 12") == ["train", "12", "--gres=gpu:h200:1", "1", "6,000", "180", "gpu"]
-    assert cells(text, "cohort 2") == ["cohort", "2", "-", "4", "8,000", "480", "small"]
+    assert cells(text, "train 12") == [
+        *("train", "12", "--gres=gpu:h200:1", "1", "6,000", "180", "18,000", "540", "gpu")
+    ]
+    assert cells(text, "cohort 1") == ["cohort", "1", "-", "4", "8,000", "480", "24,000", "1,440", "small"]
+    assert cells(text, "corpus_cohort 1")[1:] == cells(text, "cohort 1")[1:]
     assert "the default" in shown(study)
 
 
@@ -92,7 +109,7 @@ def test_costs_add_up(study):
 def test_finished_cells_give_the_expected_cost_and_what_is_left(study):
     write_rates(study)
     for backbone in study.grid.backbones:
-        folder = cell_folder(study.results, Cell(backbone, "scratch", "bmode", 0))
+        folder = Layout(study.results).cell(Cell(backbone, "scratch", "bmode", 0, 0))
         write_run(folder, study, backbone, epochs=3, epoch_seconds=20.0, rest=1.0)
     text = shown(study)
     row = cells(text, "train resnet18")
@@ -121,8 +138,10 @@ def test_packing_is_recommended_where_starting_takes_much_of_a_job(study):
 
 def test_the_smallest_size_that_lasts_long_enough_is_recommended(study):
     write_rates(study, train_seconds=0.05)
-    (note,) = [note for note in plan.notes(workload(study), []) if "cells_per_job" in note.text]
-    cell = [fit.most for job in workload(study).gpu_jobs for fit in job.fits if fit.stage == "train"]
+    (note,) = [
+        note for note in plan.notes(workload(study), Site(), site_profile(Site()), []) if "cells_per_job" in note.text
+    ]
+    cell = [fit.most for job in workload(study).gpu_jobs for fit in job.fits if fit.rule == "train"]
     mean = sum(value for value in cell if value is not None) / len(cell)
     best = next(size for size in (1, 2, 3, 6, 9, 18, 36) if 8 + size * mean >= 600)
     assert f"With cells_per_job: {best} it takes" in note.text
@@ -142,14 +161,14 @@ def test_time_to_the_end_shrinks_with_gpus_and_never_below_the_longest_chain(stu
     times = [plan.wall_seconds(jobs, gpus) for gpus in (1, 4, 16, 1000)]
     assert times[0] == pytest.approx(sum(seconds for seconds, _ in jobs))
     assert times == sorted(times, reverse=True)
-    longest = {stage: max(s for s, job in jobs if job.makes[0] == stage) for stage in ("pretrain", "train", "explain")}
+    longest = {stage: max(s for s, job in jobs if job.name[0] == stage) for stage in ("pretrain", "train", "explain")}
     assert times[-1] <= sum(longest.values()) + 1e-9
     assert times[-1] >= longest["train"] + longest["explain"]
 
 
 def test_jobs_are_begun_when_what_they_need_is_made():
-    def job(name: str, *needs: str) -> Job:
-        return Job((), (name,), frozenset((need,) for need in needs))
+    def job(name: str, *needs: str) -> PlannedJob:
+        return PlannedJob((), (name,), frozenset((need,) for need in needs))
 
     jobs = [(10.0, job("a")), (1.0, job("b")), (5.0, job("c", "b")), (2.0, job("d", "a", "c"))]
     assert plan.wall_seconds(jobs, 1) == 18.0
@@ -194,43 +213,107 @@ def test_hours_have_the_digits_that_matter(seconds, text):
     assert plan.as_hours(seconds) == text
 
 
-@pytest.mark.parametrize(
-    ("content", "jobs"),
-    [("jobs: 12\n", 12), ("jobs: x\n", 64), ("executor: slurm\n", 64), ("[", 64), ("?if a:\n  b: 1\njobs: 7\n", 7)],
-)
-def test_jobs_at_a_time_come_from_the_profile(tmp_path, content, jobs):
-    file = tmp_path / "profile.yaml"
-    file.write_text(content, encoding="utf-8")
-    assert plan.profile_jobs(file) == jobs
-    assert plan.profile_jobs(tmp_path / "none.yaml") == 64
+# ---- the profile
+
+
+def test_what_the_profile_changes_is_in_the_table_and_named(study, tmp_path):
+    profile = read(edited(tmp_path, MEMORY, MINUTES))
+    text = shown(study, profile=profile)
+    assert cells(text, "train 36")[3:] == ["1", "12,000", "90", "36,000", "270", "the", "default"]
+    changes = "slurm/profile.yaml changes: train mem_mb: 12000 * attempt; train runtime: 90 * attempt."
+    assert changes in unfolded(text)
+    assert "slurm/profile.yaml changes" not in shown(study)
+
+
+def test_what_the_profile_makes_unknown_is_told_and_not_guessed(study, tmp_path):
+    profile = read(edited(tmp_path, (END[0], '  figures:\n    mem_mb: "input.size_mb"\n  trian:\n    mem_mb: 1\n')))
+    text = shown(study, profile=profile)
+    assert cells(text, "figures 1")[4:7] == ["?", "30", "?"]
+    assert (
+        "slurm/profile.yaml: mem_mb of figures is input.size_mb, which cannot be evaluated without a job."
+        in unfolded(text)
+    )
+    assert "slurm/profile.yaml names what is no rule: trian." in unfolded(text)
+
+
+def test_a_profile_that_cannot_be_read_is_told(study):
+    profile = site_profile(Site(), unread="No such file or directory")
+    assert "slurm/profile.yaml cannot be read (No such file or directory)." in unfolded(shown(study, profile=profile))
+
+
+def test_a_longer_time_in_the_profile_ends_the_note_on_time(study, tmp_path):
+    write_rates(study, train_seconds=60.0)
+    assert "A train job may take" in unfolded(shown(study))
+    profile = read(edited(tmp_path, ("    # runtime: 90 * attempt", "    runtime: 100000")))
+    assert "A train job may take" not in unfolded(shown(study, profile=profile))
+
+
+class Sbatch:
+    """A cluster whose nodes have 16000 MB, and which notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def call(self, command: Sequence[str], *_: Any, **__: Any) -> slurm.Answer:
+        if command[0] == "sbatch":
+            self.asked.append(list(command))
+            memory = int(command[command.index("--mem") + 1]) if "--mem" in command else 0
+            said = "allocation failure: Requested node configuration is not available"
+            return slurm.Answer(1, "", said) if memory > 16000 else slurm.Answer(0, "", "")
+        return slurm.Answer(0, "Slurmctld(primary) at vm is UP\n" if command[0] == "scontrol" else "", "")
+
+
+@pytest.fixture
+def sbatch(monkeypatch: pytest.MonkeyPatch) -> Sbatch:
+    """That cluster, in place of SLURM's commands."""
+    cluster = Sbatch()
+    monkeypatch.setattr(slurm, "call", cluster.call)
+    monkeypatch.setattr(full_check, "call", cluster.call)
+    monkeypatch.setattr(full_check, "find_nodes", lambda *_: iter(()))
+    return cluster
+
+
+def memory_results(study: Study, profile: Profile) -> list[tuple[str, str]]:
+    """Check and verdict of what the full check says of memory."""
+    found = full_check.check_cluster(Site(), profile, workload(study).requests, [], 64)
+    return [(one.check, one.verdict) for one in found if "asks for" in one.found and "MB" in one.found]
+
+
+def test_an_override_reaches_sbatch_and_one_too_large_is_found(study, tmp_path, sbatch):
+    small = read(edited(tmp_path, ("    # mem_mb: 12000 * attempt", "    mem_mb: 5000 + 100 * attempt")))
+    memory_results(study, small)
+    assert [command[command.index("--mem") + 1] for command in sbatch.asked if "5100" in command or "5300" in command]
+    large = read(edited(tmp_path, ("    # mem_mb: 12000 * attempt", "    mem_mb: 20000")))
+    assert ("jobs, attempt 1", "wrong") in memory_results(study, large)
+    assert ("jobs, attempt 1", "wrong") not in memory_results(study, site_profile(Site()))
 
 
 # ---- plan --check
 
 
-def test_findings_stand_in_one_table_and_a_wrong_one_ends_it():
-    findings = [
-        Finding("controller", "is UP", "ok"),
-        Finding("MinJobAge", "2 s", "wrong", "Ask the site for more"),
-        Finding("node", "none was free", "not checked", "Try again later"),
+def test_results_are_in_one_table_and_a_wrong_one_ends_it():
+    results = [
+        CheckResult("controller", "is UP", "ok"),
+        CheckResult("MinJobAge", "2 s", "wrong", "Ask the site for more"),
+        CheckResult("node", "none was free", "not checked", "Try again later"),
     ]
     file = io.StringIO()
     console = Console(file=file, width=plan.WIDTH)
-    with pytest.raises(InputError, match="1 of 3 findings are wrong: MinJobAge"):
-        plan.show_check(findings, console)
+    with pytest.raises(InputError, match="1 of 3 results are wrong: MinJobAge"):
+        plan.show_check(results, console)
     assert " ".join(cells(file.getvalue(), "MinJobAge wrong")) == "MinJobAge wrong 2 s. Ask the site for more"
-    plan.show_check([findings[0], findings[2]], console)
+    plan.show_check([results[0], results[2]], console)
 
 
 def test_the_check_looks_at_the_results_and_at_the_scratch_folder(study, monkeypatch, tmp_path, capsys):
     asked = []
 
-    def check(site, requests, folders, jobs, file):
+    def check(site, profile, requests, folders, jobs, file):
         asked.append((set(requests), folders, jobs))
-        return [Finding("all", "well", "ok")]
+        return [CheckResult("all", "well", "ok")]
 
     monkeypatch.setattr(plan, "check_cluster", check)
-    plan.check_site(study, Site(scratch=tmp_path), 64)
+    plan.check_site(study, Site(scratch=tmp_path), site_profile(Site()), 64)
     ((stages, folders, jobs),) = asked
     assert {"train", "pretrain", "explain", "evaluate"} <= stages
     assert (folders, jobs) == ([study.results, tmp_path], 64)

@@ -9,7 +9,7 @@ import torch
 from dummy_study import DEMO, make_study
 
 from sonogrid.cluster import rates
-from sonogrid.cluster.rates import Rate, Setting
+from sonogrid.cluster.rates import FitSetting, Rate
 from sonogrid.config.study import Study
 from sonogrid.files import write_csv
 from sonogrid.problems import InputError
@@ -38,7 +38,7 @@ def measured() -> Rate:
     """One setting, measured for a moment."""
     study = tiny_study()
     threads = torch.get_num_threads()
-    (setting,) = rates.settings(study)
+    (setting,) = rates.fit_settings(study)
     try:
         return rates.measure_setting(setting, study, 0.1, 1, start=2.5, job=None)
     finally:
@@ -47,19 +47,19 @@ def measured() -> Rate:
 
 def test_settings_are_those_of_cells_and_of_pretraining_each_once():
     study = tiny_study()
-    assert rates.settings(study) == [Setting("test_resnet", 32, 8, True)]
-    assert rates.settings(with_recipe(study, batch_size=4)) == [
-        Setting("test_resnet", 32, 8, True),
-        Setting("test_resnet", 32, 4, True),
+    assert rates.fit_settings(study) == [FitSetting("test_resnet", 32, 8, True)]
+    assert rates.fit_settings(with_recipe(study, batch_size=4)) == [
+        FitSetting("test_resnet", 32, 8, True),
+        FitSetting("test_resnet", 32, 4, True),
     ]
-    assert rates.settings(with_recipe(study, epochs=99)) == rates.settings(study)
+    assert rates.fit_settings(with_recipe(study, epochs=99)) == rates.fit_settings(study)
 
 
 def test_settings_know_the_size_of_each_backbone():
     study = make_study(DEMO)
     images = study.images.model_copy(update={"input_size": {"resnet18": 40}})
     study = study.model_copy(update={"images": images})
-    assert {one.backbone: one.input_size for one in rates.settings(study)} == {
+    assert {one.backbone: one.input_size for one in rates.fit_settings(study)} == {
         "resnet18": 40,
         "vit_tiny_patch16_224": 64,
     }
@@ -68,7 +68,7 @@ def test_settings_know_the_size_of_each_backbone():
 def test_an_init_that_the_grid_does_not_run_is_not_measured():
     study = with_recipe(tiny_study(), batch_size=4)
     study = study.model_copy(update={"grid": study.grid.model_copy(update={"inits": ("scratch",)})})
-    assert len(rates.settings(study)) == 1
+    assert len(rates.fit_settings(study)) == 1
 
 
 def test_a_measurement_says_how_long_and_how_it_was_made(measured):
@@ -88,13 +88,13 @@ def test_a_measurement_says_how_long_and_how_it_was_made(measured):
 def test_a_measurement_leaves_the_random_state_alone():
     study = tiny_study()
     before = torch.get_rng_state()
-    rates.measure_setting(rates.settings(study)[0], study, 0.01, torch.get_num_threads(), 1.0, None)
+    rates.measure_setting(rates.fit_settings(study)[0], study, 0.01, torch.get_num_threads(), 1.0, None)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_rates_are_read_as_they_were_written(measured, tmp_path):
     on_gpu = dataclasses.replace(measured, backbone="resnet18", gpu_mb=812.5, job_seconds=4.0, device="GPU, 80 GB")
-    write_csv(rates.as_table([measured, on_gpu]), tmp_path / "rates.csv")
+    write_csv(rates.rates_table([measured, on_gpu]), tmp_path / "rates.csv")
     assert rates.read_rates(tmp_path / "rates.csv") == [measured, on_gpu]
 
 
@@ -111,13 +111,13 @@ def test_another_file_is_refused(tmp_path, content):
 
 
 def test_every_setting_that_cannot_be_measured_is_named(monkeypatch):
-    def fail(setting: Setting, *_: object) -> Rate:
+    def fail(setting: FitSetting, *_: object) -> Rate:
         raise RuntimeError(f"CUDA out of memory for {setting.batch_size}\nmore")
 
     monkeypatch.setattr(rates, "measure_setting", fail)
     monkeypatch.setattr(rates, "start_seconds", lambda: 1.0)
     with pytest.raises(InputError) as caught:
-        rates.measure(with_recipe(tiny_study(), batch_size=4), 1.0, 1)
+        rates.measure_rates(with_recipe(tiny_study(), batch_size=4), 1.0, 1)
     assert [problem.where for problem in caught.value.problems] == [
         "test_resnet at 32 px, batch 8",
         "test_resnet at 32 px, batch 4",

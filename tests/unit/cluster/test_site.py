@@ -1,10 +1,12 @@
 """The site file: every mistake in it is told at once, before a command is made of it."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from sonogrid.cluster.site import Site, load_site
+from sonogrid.cluster import site as site_module
+from sonogrid.cluster.site import Site, load_site, site_or_exit
 from sonogrid.problems import InputError
 
 
@@ -43,12 +45,31 @@ def test_key_that_would_write_over_the_terminal_is_shown_and_not_done(tmp_path):
     assert str(caught.value).isprintable() and "\\x1b[2J\\nStudy ok" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "flag"),
-    [("", "--gpus=1"), ("gpu_model: a100", "--gpus=a100:1"), ("gres: gpu:a100:1", "--gres=gpu:a100:1")],
-)
-def test_gpu_flag(tmp_path, text, flag):
-    assert load_site(written(tmp_path, text)).gpu_flag == flag
+def test_texts_for_snakemake_have_quotes_of_their_own(monkeypatch):
+    monkeypatch.delenv("SBATCH_PARTITION", raising=False)
+    site = Site(account="a", partition="g", cpu_partition="c", qos="q", constraint="big", gpu_model="h200")
+    assert site.job_resources == {"slurm_account": "'a'", "slurm_partition": "'c'", "qos": "'q'"}
+    assert site.gpu_resources == {"slurm_partition": "'g'", "constraint": "'big'", "gpu_model": "'h200'"}
+    assert Site().job_resources == {"slurm_account": "''", "slurm_partition": "''"}
+    assert Site(gres="shard:1").gpu_resources == {"slurm_partition": "''", "gres": "'shard:1'", "gpu": 0}
+    assert Site(scratch="/scratch/me").fit_resources == {"checkpoints": "'/scratch/me'"}
+
+
+def test_partition_of_sbatchs_own_variable_counts(monkeypatch):
+    monkeypatch.setenv("SBATCH_PARTITION", "e")
+    assert Site().job_resources["slurm_partition"] == Site().gpu_resources["slurm_partition"] == "'e'"
+    assert Site(partition="g").gpu_resources["slurm_partition"] == "'g'"
+
+
+@pytest.mark.parametrize("defined", [True, False])
+def test_modules_are_loaded_with_or_without_the_shell_function(tmp_path, monkeypatch, defined):
+    script = tmp_path / "lmod.sh"
+    script.write_text('module() { echo "loaded $*"; }\n', encoding="utf-8")
+    monkeypatch.setattr(site_module, "MODULE_SCRIPTS", (str(tmp_path / "none.sh"), str(script)))
+    command = Site(modules=("cuda/12.4", "python/3.11")).load_modules
+    before = 'module() { echo "own $*"; }\n' if defined else ""
+    said = subprocess.run(["/bin/sh", "-c", before + command], capture_output=True, text=True, check=True)
+    assert said.stdout == f"{'own' if defined else 'loaded'} load cuda/12.4 python/3.11\n"
 
 
 def test_all_mistakes_at_once(tmp_path):
@@ -76,3 +97,21 @@ def test_file_that_holds_no_keys(tmp_path, text):
     with pytest.raises(InputError) as caught:
         load_site(written(tmp_path, text))
     assert "site.yaml" in str(caught.value)
+
+
+def test_mistake_in_the_site_file_ends_without_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "site.yaml").write_text("acount: radiology\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        site_or_exit()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("slurm/site.yaml, key acount: is not known") and "'account'" in said
+
+
+def test_site_without_facts_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert site_or_exit() == Site()

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from sonogrid.cluster import slurm as cluster
+from sonogrid.cluster.profile import site_profile
 from sonogrid.cluster.requests import Request
 from sonogrid.cluster.site import Site
 from sonogrid.cluster.slurm import (
@@ -148,11 +149,14 @@ def test_a_site_without_facts_leaves_all_to_the_cluster():
 
 
 def test_attempts_ask_for_more_memory_and_time():
-    assert submitted(Site(gres="shard:1"), GPU_JOB, 3) == "-t 180 --mem 18000 --cpus-per-task=2 --gres=shard:1"
+    assert (
+        submitted(Site(gres="shard:1"), GPU_JOB, 3) == "-t 180 --mem 18000 --cpus-per-task=2 --ntasks=1 --gres=shard:1"
+    )
 
 
 def submitted(site: Site, request: Request, attempt: int = 1) -> str:
-    return " ".join(word for words in cluster.submit_flags(site, request, attempt).values() for word in words)
+    job = site_profile(site).submission("train" if request.gpus else "evaluate", request, attempt)
+    return " ".join(word for words in job.flags().values() for word in words)
 
 
 def test_the_environment_of_sbatch_fills_what_the_site_leaves_out():

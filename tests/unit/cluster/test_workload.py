@@ -9,20 +9,23 @@ import pandas as pd
 import pytest
 from dummy_study import DEMO, PAPER, make_study
 
+from sonogrid.cluster import speeds
 from sonogrid.cluster import workload as w
-from sonogrid.cluster.rates import Rate, Setting, as_table, setting_of
-from sonogrid.cluster.workload import Parts, Speed
+from sonogrid.cluster.image_counts import PartCounts, images_of_corpus, images_of_study
+from sonogrid.cluster.rates import FitSetting, Rate, rates_table, setting_of
+from sonogrid.cluster.speeds import Speed, read_run
 from sonogrid.cohort import read_cohort
 from sonogrid.cohort.manifest import save
 from sonogrid.config.study import Study
 from sonogrid.files import write_csv
-from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, derive_seed
+from sonogrid.grid import Cell, Grid, derive_seed
+from sonogrid.layout import Layout
 from sonogrid.splits import make_splits
 
-PARTS = Parts(train=50.0, inner=10.0, test=30.0)
+PARTS = PartCounts(train=50.0, inner=10.0, test=30.0)
 
 
-def rate(setting: Setting, **changes: object) -> Rate:
+def rate(setting: FitSetting, **changes: object) -> Rate:
     """A rate with round numbers: 0.1 s an image in training, 0.02 s in prediction, 1 s a model, 8 s a job."""
     numbers: dict[str, object] = {
         "device": "a GPU",
@@ -47,7 +50,7 @@ def rate(setting: Setting, **changes: object) -> Rate:
 def write_rates(study: Study, **changes: object) -> None:
     """A rates.csv with every backbone of the study."""
     rows = [rate(setting_of(study, backbone, study.training), **changes) for backbone in study.grid.backbones]
-    write_csv(as_table(rows), study.results / "rates.csv")
+    write_csv(rates_table(rows), Layout(study.results).rates)
 
 
 def write_run(folder: Path, study: Study, backbone: str, epochs: int, epoch_seconds: float, rest: float) -> None:
@@ -83,7 +86,7 @@ def test_simulated_images_are_counted_without_making_them(tmp_path):
     assert source is not None
     few = study.cohort.model_copy(update={"phantom": source.model_copy(update={"patients": 18, "missing": 0.05})})
     study = study.model_copy(update={"cohort": few})
-    counted = w.images_of_study(study)
+    counted = images_of_study(study)
     assert counted is not None
     assert counted.source == "the settings of the simulation"
     assert counted.patients == 18
@@ -94,14 +97,14 @@ def test_simulated_images_are_counted_without_making_them(tmp_path):
     assert {name: round(sum(vars(parts).values())) for name, parts in counted.parts.items()} == totals.to_dict()
 
     save(cohort, study.results / "cohort")
-    read = w.images_of_study(study)
+    read = images_of_study(study)
     assert read is not None
     assert read.parts == counted.parts
     assert read.source.endswith("manifest.csv")
 
     splits = make_splits(cohort.patients, cohort.images, study.splits, 1)
     write_csv(splits, study.results / "splits.csv")
-    exact = w.images_of_study(study)
+    exact = images_of_study(study)
     assert exact is not None
     assert {name: round(sum(vars(parts).values())) for name, parts in exact.parts.items()} == totals.to_dict()
     part_of = splits.merge(cohort.images, on="patient_id")
@@ -114,13 +117,13 @@ def test_pictures_that_nobody_has_read_are_not_guessed(tmp_path):
     folders = {"root": tmp_path, "labels": {}, "modalities": {}}
     read = study.cohort.model_validate(study.cohort.model_dump() | {"reader": "folders", "folders": folders})
     study = study.model_copy(update={"cohort": read})
-    assert w.images_of_study(study) is None
+    assert images_of_study(study) is None
     work = w.workload(study)
-    assert all(fit.most is None for job in work.gpu_jobs for fit in job.fits if fit.stage == "train")
+    assert all(fit.most is None for job in work.gpu_jobs for fit in job.fits if fit.rule == "train")
 
 
 def test_a_corpus_has_all_its_modalities_and_no_test_part(study):
-    counted = w.images_of_corpus(study, "pretrained")
+    counted = images_of_corpus(study, "pretrained")
     assert counted is not None
     parts = counted.parts["all"]
     assert parts.train + parts.inner == pytest.approx(counted.images)
@@ -132,23 +135,23 @@ def test_a_corpus_has_all_its_modalities_and_no_test_part(study):
 
 
 def test_whole_batches_are_used():
-    assert w.used_images(PARTS, 16) == 48
-    assert w.used_images(PARTS, 64) == 50
-    assert w.used_images(Parts(0.0, 0.0, 0.0), 16) == 0
+    assert speeds.used_images(PARTS, 16) == 48
+    assert speeds.used_images(PARTS, 64) == 50
+    assert speeds.used_images(PartCounts(0.0, 0.0, 0.0), 16) == 0
 
 
 def test_seconds_of_a_fit_follow_from_a_rate():
-    speed = w.speed_of_rate(rate(Setting("resnet18", 64, 16, True)))
+    speed = speeds.speed_of_rate(rate(FitSetting("resnet18", 64, 16, True)))
     epoch = 48 * 0.1 + 10 * 0.02
     assert speed.seconds(PARTS, 16, 5) == pytest.approx(1.0 + 5 * epoch + (10 + 30) * 0.02)
 
 
 def test_finished_fits_give_back_their_own_seconds(study):
-    cell = Cell("resnet18", "scratch", "bmode", 0)
-    write_run(cell_folder(study.results, cell), study, "resnet18", epochs=4, epoch_seconds=2.0, rest=1.5)
-    run = w.read_run(cell_folder(study.results, cell), PARTS)
+    cell = Cell("resnet18", "scratch", "bmode", 0, 0)
+    write_run(Layout(study.results).cell(cell), study, "resnet18", epochs=4, epoch_seconds=2.0, rest=1.5)
+    run = read_run(Layout(study.results).cell(cell), PARTS)
     assert run is not None
-    speed = w.speed_of_runs([run], setting_of(study, "resnet18", study.training), "cell")
+    speed = speeds.speed_of_runs([run], setting_of(study, "resnet18", study.training), "cell")
     assert speed is not None
     assert (speed.source, speed.device, speed.epochs) == ("1 cell done", "a GPU", 4.0)
     assert speed.seconds(PARTS, study.training.batch_size, 4) == pytest.approx(4 * 2.0 + 1.5)
@@ -157,20 +160,24 @@ def test_finished_fits_give_back_their_own_seconds(study):
 def test_finished_fits_of_another_setting_say_nothing(study):
     folder = study.results / "cell"
     write_run(folder, study, "resnet18", 4, 2.0, 1.5)
-    run = w.read_run(folder, PARTS)
+    run = read_run(folder, PARTS)
     assert run is not None
     setting = setting_of(study, "resnet18", study.training)
-    other = [Setting("resnet18", 65, 8, True), Setting("resnet18", 64, 9, True), Setting("resnet18", 64, 8, False)]
+    other = [
+        FitSetting("resnet18", 65, 8, True),
+        FitSetting("resnet18", 64, 9, True),
+        FitSetting("resnet18", 64, 8, False),
+    ]
     assert setting not in other
-    assert [w.speed_of_runs([run], one, "cell") for one in other] == [None] * 3
+    assert [speeds.speed_of_runs([run], one, "cell") for one in other] == [None] * 3
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"backbone": "resnet18"}'])
 def test_a_run_that_cannot_be_read_is_no_run(tmp_path, content):
     (tmp_path / "run.json").write_text(content, encoding="utf-8")
     write_csv(pd.DataFrame({"epoch": [1], "seconds": [1.0]}), tmp_path / "history.csv")
-    assert w.read_run(tmp_path, PARTS) is None
-    assert w.read_run(tmp_path / "nothing", PARTS) is None
+    assert read_run(tmp_path, PARTS) is None
+    assert read_run(tmp_path / "nothing", PARTS) is None
 
 
 def test_cells_that_shared_a_gpu_had_a_part_of_it(study):
@@ -179,7 +186,7 @@ def test_cells_that_shared_a_gpu_had_a_part_of_it(study):
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     record["attempts"][-1]["cells_at_once"] = 4
     (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    run = w.read_run(folder, PARTS)
+    run = read_run(folder, PARTS)
     assert run is not None
     assert (run.epoch_seconds, run.seconds) == (2.0, 2.5)
 
@@ -193,37 +200,74 @@ def test_without_rates_nothing_is_known(study):
     assert all(fit.most is None and fit.speed is None for job in work.gpu_jobs for fit in job.fits)
 
 
-def test_every_cell_pretraining_and_panel_is_in_one_job(study):
+def with_seeds(study: Study, *seeds: int) -> Study:
+    """The study with these seeds."""
+    return study.model_copy(update={"grid": study.grid.model_copy(update={"seeds": seeds})})
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 5)])
+def test_every_cell_pretraining_and_panel_is_in_one_job(study, seeds):
+    study = with_seeds(study, *seeds)
     work = w.workload(study)
-    fits = [fit.stage for job in work.gpu_jobs for fit in job.fits]
+    fits = [fit.rule for job in work.gpu_jobs for fit in job.fits]
     grid = Grid.of(study)
-    assert fits.count("train") == len(grid)
-    assert fits.count("pretrain") == len(grid.backbones)
-    assert fits.count("explain") == len(grid.backbones) * len(grid.inits)
-    jobs = [job.makes[0] for job in work.gpu_jobs]
-    assert {stage: jobs.count(stage) for stage in set(jobs)} == {
-        stage: count for stage, count in work.jobs_by_stage.items() if stage in jobs
+    backbones, inits = len(study.grid.backbones), len(study.grid.inits)
+    assert fits.count("train") == len(grid) == 36 * len(seeds)
+    assert fits.count("pretrain") == backbones * len(seeds)
+    assert fits.count("explain") == backbones * inits
+    jobs = [job.name[0] for job in work.gpu_jobs]
+    assert {rule: jobs.count(rule) for rule in set(jobs)} == {
+        rule: count for rule, count in work.jobs_by_rule.items() if rule in jobs
     }
+
+
+def test_cells_wait_for_the_pretraining_of_their_seed_and_panels_for_the_first_seed(study):
+    jobs = {job.name: job for job in w.workload(with_seeds(study, 3, 1)).gpu_jobs}
+    cell = jobs["train", "resnet18", "pretrained", "bmode", "1", "2"]
+    assert cell.needs == {("pretrain", "pretrained", "resnet18", "1")}
+    assert jobs["train", "resnet18", "scratch", "bmode", "1", "2"].needs == set()
+    panel = jobs["explain", "resnet18", "scratch"]
+    assert len(panel.needs) == 3 * 3
+    assert {name[4] for name in panel.needs} == {"3"}
+
+
+def test_a_finished_pretraining_counts_for_its_seed_only(study):
+    study = with_seeds(study, 0, 4)
+    folder = Layout(study.results).pretrained("pretrained", "resnet18", 4)
+    write_run(folder, study, "resnet18", epochs=6, epoch_seconds=1.0, rest=0.5)
+    jobs = {job.name: job for job in w.workload(study).gpu_jobs}
+    done = {
+        name[3]: job.fits[0].done for name, job in jobs.items() if name[:3] == ("pretrain", "pretrained", "resnet18")
+    }
+    assert done == {"0": False, "4": True}
+
+
+def test_rules_without_jobs_ask_nothing(study):
+    inits = {"scratch": study.inits["scratch"]}
+    grid = study.grid.model_copy(update={"inits": ("scratch",)})
+    alone = study.model_copy(update={"inits": inits, "grid": grid})
+    assert {"pretrain", "corpus_cohort", "corpus_images", "corpus_audit"} <= set(w.workload(study).requests)
+    assert set(w.workload(alone).requests) == {"cohort", "images", "audit", "train", "evaluate", "explain", "figures"}
 
 
 @pytest.mark.parametrize("cells_per_job", [1, 3, 6, 9, 18, 100])
 def test_jobs_wait_for_what_other_jobs_make(study, cells_per_job):
     study = study.model_copy(update={"cells_per_job": cells_per_job})
     work = w.workload(study)
-    made = [job.makes for job in work.gpu_jobs]
+    made = [job.name for job in work.gpu_jobs]
     assert len(set(made)) == len(made)
     for job in work.gpu_jobs:
-        assert job.needs <= set(made[: made.index(job.makes)])
-    trained = [job for job in work.gpu_jobs if job.makes[0] == "train"]
+        assert job.needs <= set(made[: made.index(job.name)])
+    trained = [job for job in work.gpu_jobs if job.name[0] == "train"]
     assert {len(job.fits) for job in trained} == {work.cells_in_a_job}
-    assert all(any(need[0] == "train" for need in job.needs) for job in work.gpu_jobs if job.makes[0] == "explain")
+    assert all(any(need[0] == "train" for need in job.needs) for job in work.gpu_jobs if job.name[0] == "explain")
 
 
 def test_rates_make_every_second_known(study):
     write_rates(study)
     work = w.workload(study)
     assert work.start == 8.0
-    fits = {fit.stage: fit for job in work.gpu_jobs for fit in job.fits}
+    fits = {fit.rule: fit for job in work.gpu_jobs for fit in job.fits}
     assert all(fit.most is not None for fit in fits.values())
     assert {fit.speed.source for fit in fits.values() if fit.speed} == {"rates.csv"}
     assert fits["explain"].most == pytest.approx(3 * 3 * 0.5)
@@ -237,9 +281,9 @@ def test_rates_of_another_size_are_not_used(study):
 
 def test_finished_cells_come_before_rates_and_tell_the_expected_epochs(study):
     write_rates(study)
-    done = Cell("resnet18", "scratch", "bmode", 1)
-    write_run(cell_folder(study.results, done), study, "resnet18", epochs=3, epoch_seconds=2.0, rest=1.0)
-    fits = [fit for job in w.workload(study).gpu_jobs for fit in job.fits if fit.stage == "train"]
+    done = Cell("resnet18", "scratch", "bmode", 0, 1)
+    write_run(Layout(study.results).cell(done), study, "resnet18", epochs=3, epoch_seconds=2.0, rest=1.0)
+    fits = [fit for job in w.workload(study).gpu_jobs for fit in job.fits if fit.rule == "train"]
     assert sum(fit.done for fit in fits) == 1
     sources = {fit.backbone: fit.speed.source for fit in fits if fit.speed}
     assert sources == {"resnet18": "1 cell done", "vit_tiny_patch16_224": "rates.csv"}
@@ -250,24 +294,24 @@ def test_finished_cells_come_before_rates_and_tell_the_expected_epochs(study):
 
 
 def test_a_finished_pretraining_is_known(study):
-    folder = study.results / PRETRAINED_FOLDER.format(init="pretrained", backbone="resnet18")
+    folder = Layout(study.results).pretrained("pretrained", "resnet18", 0)
     write_run(folder, study, "resnet18", epochs=6, epoch_seconds=1.0, rest=0.5)
     (fit,) = [
         fit
         for job in w.workload(study).gpu_jobs
         for fit in job.fits
-        if fit.stage == "pretrain" and fit.backbone == "resnet18"
+        if fit.rule == "pretrain" and fit.backbone == "resnet18"
     ]
     assert fit.done
     assert fit.most == pytest.approx(6.5)
 
 
 def test_a_job_of_unknown_cells_is_unknown():
-    known = w.Fit("train", "a", Speed(1, 1, 1, "x", "y"), 10.0, 5.0, False)
-    unknown = w.Fit("train", "b", None, None, None, False)
-    assert w.Job((known, known), ("train",)).seconds(8.0, expected=False) == 28.0
-    assert w.Job((known, known), ("train",)).seconds(8.0, expected=True) == 18.0
-    assert w.Job((known, unknown), ("train",)).seconds(8.0, expected=False) is None
+    known = w.PlannedFit("train", "a", Speed(1, 1, 1, "x", "y"), 10.0, 5.0, False)
+    unknown = w.PlannedFit("train", "b", None, None, None, False)
+    assert w.PlannedJob((known, known), ("train",)).seconds(8.0, expected=False) == 28.0
+    assert w.PlannedJob((known, known), ("train",)).seconds(8.0, expected=True) == 18.0
+    assert w.PlannedJob((known, unknown), ("train",)).seconds(8.0, expected=False) is None
 
 
 def test_sizes_of_a_job_are_those_that_packing_gives():
@@ -281,9 +325,25 @@ def test_sizes_of_a_job_are_those_that_packing_gives():
 def test_a_cell_of_other_settings_is_still_to_be_done(study):
     """After an edit of the config its run.json says how fast cells are, and no more."""
     cell = next(Grid.of(study).cells())
-    write_run(cell_folder(study.results, cell), study, cell.backbone, 3, 2.0, 1.0)
+    write_run(Layout(study.results).cell(cell), study, cell.backbone, 3, 2.0, 1.0)
     edited = study.model_copy(update={"training": study.training.model_copy(update={"learning_rate": 0.5})})
     for one, done in ((study, 1), (edited, 0), (study.model_copy(update={"seed": study.seed + 1}), 0)):
-        fits = [fit for job in w.workload(one).gpu_jobs for fit in job.fits if fit.stage == "train"]
+        fits = [fit for job in w.workload(one).gpu_jobs for fit in job.fits if fit.rule == "train"]
         assert sum(fit.done for fit in fits) == done
         assert all(fit.speed is not None for fit in fits if fit.backbone == cell.backbone)
+
+
+def test_a_cell_is_current_however_its_record_writes_the_strengths(study):
+    """run.json has one strength per transform and modality, as the fit used it; the config may have one number."""
+    cell = next(Grid.of(study).cells())
+    folder = Layout(study.results).cell(cell)
+    write_run(folder, study, cell.backbone, 3, 2.0, 1.0)
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    numbers = study.training.augment.model_dump()
+    record["training"]["augment"] = {name: {"bmode": value} for name, value in numbers.items()}
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    run = read_run(folder, PARTS)
+    assert run is not None and cell.modality == "bmode"
+    assert speeds.is_current(run, study, study.training, ["bmode"])
+    other = study.training.augment.model_copy(update={"shift": 0.2})
+    assert not speeds.is_current(run, study, study.training.model_copy(update={"augment": other}), ["bmode"])

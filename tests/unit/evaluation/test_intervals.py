@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.special import softmax
 from scipy.stats import bootstrap, gamma, norm
 
 from sonogrid.evaluation.intervals import (
@@ -9,14 +10,15 @@ from sonogrid.evaluation.intervals import (
     Resamples,
     acceleration,
     bca_interval,
+    bootstrap_p_value,
     draw_resamples,
-    holm,
+    estimate_of,
     mean_estimate,
-    p_value,
     pair_tables,
     percentile_interval,
+    resampled,
 )
-from sonogrid.evaluation.metrics import auc_class, auc_ovo, log_softmax, mann_whitney
+from sonogrid.evaluation.metrics import METRICS, auc_class, auc_ovo, mann_whitney
 
 
 def cohort(
@@ -29,7 +31,7 @@ def cohort(
     logits = rng.normal(size=(n, n_classes)).round(1)
     logits[np.arange(n), y] += signal
     drawn = draw_resamples([f"P{i:03d}" for i in range(n)], [str(c) for c in y], list(fold), resamples, seed)
-    return y, np.exp(log_softmax(logits)), fold, drawn
+    return y, softmax(logits, axis=1), fold, drawn
 
 
 def estimate(seed: int = 1, **options: float) -> Estimate:
@@ -40,17 +42,6 @@ def estimate(seed: int = 1, **options: float) -> Estimate:
 def of(value: float, replicates: list[float] | np.ndarray, jackknife: list[float] | None = None) -> Estimate:
     left_out = np.array(jackknife if jackknife is not None else [0.1, 0.2, 0.3])
     return Estimate(value, np.asarray(replicates, dtype=float), left_out, np.zeros(len(left_out), dtype=int))
-
-
-def test_holm_matches_r() -> None:
-    adjusted = holm([0.01, 0.02, 0.03, 0.04, 0.05, 0.001, 0.2])
-    assert adjusted == pytest.approx([0.06, 0.10, 0.12, 0.12, 0.12, 0.007, 0.20])
-
-
-def test_holm_caps_at_one_and_leaves_out_undefined_tests() -> None:
-    assert holm([0.6, np.nan, 0.7]) == pytest.approx([1.0, np.nan, 1.0], nan_ok=True)
-    assert holm([0.02, np.nan]) == pytest.approx([0.02, np.nan], nan_ok=True)
-    assert len(holm([])) == 0
 
 
 def test_resamples_keep_the_size_of_every_class_in_every_fold() -> None:
@@ -94,6 +85,38 @@ def test_tables_equal_counting_in_the_resampled_patients() -> None:
         assert (tables.pairs[k] == expected[1]).all()
 
 
+@pytest.mark.parametrize("name", list(METRICS))
+def test_any_metric_of_the_table_is_computed_in_the_resampled_patients(name: str) -> None:
+    metric = METRICS[name]
+    y, p, fold, resamples = cohort(3, n=31, resamples=600)
+    present = np.flatnonzero(np.arange(31) % 7 != 0)
+    values = resampled(lambda w: metric.fold_mean(y[present], p[present], fold[present], w), present, resamples)
+    drawn = [np.ones(31, dtype=int), *resamples.counts.astype(int), *(1 - np.eye(31, dtype=int))]
+    assert len(values) == len(drawn)
+    for k in [*range(20), *range(505, 520), *range(601, 632)]:
+        rows = np.repeat(present, drawn[k][present])
+        expected = metric.fold_mean(y[rows], p[rows], fold[rows])
+        assert values[k] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    found = estimate_of(values.reshape(len(values), -1)[:, 0], resamples)
+    assert (found.replicates.shape, found.jackknife.shape) == ((600,), (31,))
+    assert found.jackknife[0] == found.value  # the first patient lacks the modality
+
+
+def test_short_cut_of_aucs_refuses_a_patient_with_two_rows() -> None:
+    y, p, fold, resamples = cohort(3, n=31)
+    with pytest.raises(ValueError, match="two rows"):
+        pair_tables(y, p, fold, np.append(np.arange(30), 0), resamples)
+
+
+def test_bootstrap_standard_error_of_a_mean_of_rows_is_that_of_the_strata() -> None:
+    y, p, fold, _ = cohort(4, n=120, n_classes=2, folds=1)
+    resamples = draw_resamples([f"P{k:03d}" for k in range(120)], [str(c) for c in y], [0] * 120, 4000, 1)
+    values = resampled(lambda w: METRICS["brier"].fold_mean(y, p, fold, w), np.arange(120), resamples)
+    of_row = ((p - np.eye(2)[y]) ** 2).sum(axis=1)
+    variance = sum(60 * of_row[y == c].var() for c in (0, 1)) / 120**2
+    assert estimate_of(values, resamples).replicates.var() == pytest.approx(variance, rel=0.08)
+
+
 def test_jackknife_gives_the_delong_variance_of_r() -> None:
     i = np.arange(60)
     y = i % 3
@@ -102,7 +125,7 @@ def test_jackknife_gives_the_delong_variance_of_r() -> None:
         np.cos(2.3 * i) + 0.7 * (y == 1),
         np.sin(0.9 * i + 1) + 0.5 * (y == 2),
     ]
-    p = np.exp(log_softmax(np.stack(scores, axis=1)))
+    p = softmax(np.stack(scores, axis=1), axis=1)
     resamples = draw_resamples([f"P{k:02d}" for k in i], [str(c) for c in y], [0] * 60, 200, 1)
     tables = pair_tables(y, p, np.zeros(60, dtype=int), i, resamples)
     for c, delong in enumerate((0.0030638874831309, 0.00386882591093117, 0.00445243336707152)):
@@ -165,14 +188,14 @@ def test_difference_of_a_configuration_with_itself_is_exactly_zero() -> None:
     assert zero.value == 0.0
     for method in INTERVALS.values():
         assert (method(zero, 0.95).low, method(zero, 0.95).high) == (0.0, 0.0)
-    assert p_value(zero) == 1.0
+    assert bootstrap_p_value(zero) == 1.0
 
 
 def test_pairing_narrows_the_difference_of_two_like_configurations() -> None:
     y, p, fold, resamples = cohort(8, n=90)
     rng = np.random.default_rng(1)
     position = np.arange(len(y))
-    other = np.exp(log_softmax(np.log(p) + 0.2 * rng.normal(size=p.shape)))
+    other = softmax(np.log(p) + 0.2 * rng.normal(size=p.shape), axis=1)
     first, second = (pair_tables(y, q, fold, position, resamples).estimate(auc_ovo) for q in (p, other))
     apart = np.sqrt(first.replicates.var() + second.replicates.var())
     assert (first - second).replicates.std() < 0.5 * apart
@@ -199,7 +222,7 @@ def test_resamples_without_a_value_are_left_out_or_forbid_an_interval() -> None:
         interval = method(of(0.7, many), 0.95)
         assert np.isnan([interval.low, interval.high]).all()
         assert interval.note == "no interval: 51 of 1000 resamples have no value"
-    assert np.isnan(p_value(of(0.7, many)))
+    assert np.isnan(bootstrap_p_value(of(0.7, many)))
 
 
 def test_value_that_is_not_defined_has_no_interval() -> None:
@@ -214,15 +237,15 @@ def test_bca_that_is_not_defined_says_why_while_percentile_stands() -> None:
     assert "without one of the patients" in bca_interval(lonely, 0.95).note
     for case in (outside, lonely):
         assert np.isnan(bca_interval(case, 0.95).low)
-        assert np.isnan(p_value(case))
+        assert np.isnan(bootstrap_p_value(case))
         assert percentile_interval(case, 0.95).low == pytest.approx(0.4125)
 
 
 def test_p_of_a_plain_distribution_is_the_share_beyond_zero() -> None:
     # Symmetric about the value with no skew: the normal two-sided p.
     replicates = norm.ppf((np.arange(100_000) + 0.5) / 100_000, loc=2.0)
-    assert p_value(of(2.0, replicates)) == pytest.approx(2 * norm.sf(2.0), rel=1e-3)
-    assert p_value(of(-2.0, -replicates)) == pytest.approx(2 * norm.sf(2.0), rel=1e-3)
+    assert bootstrap_p_value(of(2.0, replicates)) == pytest.approx(2 * norm.sf(2.0), rel=1e-3)
+    assert bootstrap_p_value(of(-2.0, -replicates)) == pytest.approx(2 * norm.sf(2.0), rel=1e-3)
 
 
 @pytest.mark.parametrize("side", ["low", "high"])
@@ -232,12 +255,12 @@ def test_p_is_alpha_where_a_biased_and_skewed_interval_ends_at_zero(confidence: 
     skewed = of(4.4, replicates, list(-gamma.ppf((np.arange(30) + 0.5) / 30, a=1.0)))
     limit = getattr(bca_interval(skewed, confidence), side)
     moved = Estimate(4.4 - limit, replicates - limit, skewed.jackknife, skewed.strata)
-    assert p_value(moved) == pytest.approx(1 - confidence, abs=1e-3)
+    assert bootstrap_p_value(moved) == pytest.approx(1 - confidence, abs=1e-3)
 
 
 def test_p_is_never_below_what_the_resamples_can_show() -> None:
-    assert p_value(of(5.0, np.linspace(4.0, 6.0, 999))) == pytest.approx(2 / 1000)
-    assert np.isnan(p_value(of(0.1, np.full(999, 0.1))))
+    assert bootstrap_p_value(of(5.0, np.linspace(4.0, 6.0, 999))) == pytest.approx(2 / 1000)
+    assert np.isnan(bootstrap_p_value(of(0.1, np.full(999, 0.1))))
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
@@ -251,7 +274,7 @@ def test_p_falls_below_alpha_just_where_the_interval_leaves_out_zero(confidence:
             difference.jackknife - 0.07,
             difference.strata,
         )
-        interval, p = bca_interval(shifted, confidence), p_value(shifted)
+        interval, p = bca_interval(shifted, confidence), bootstrap_p_value(shifted)
         if abs(p - (1 - confidence)) > 0.01:  # interpolation between replicates
             decided.append(interval.low > 0 or interval.high < 0)
             assert decided[-1] == (p < 1 - confidence)
@@ -266,7 +289,7 @@ def test_interval_covers_the_true_auc(method: str) -> None:
     hits = []
     for _ in range(250):
         score = rng.normal(size=120) + np.sqrt(2) * norm.ppf(0.8) * y
-        p = np.exp(log_softmax(np.stack([np.zeros(120), score], axis=1)))
+        p = softmax(np.stack([np.zeros(120), score], axis=1), axis=1)
         found = pair_tables(y, p, fold, np.arange(120), resamples).estimate(auc_ovo)
         interval = INTERVALS[method](found, 0.95)
         hits.append(interval.low <= 0.8 <= interval.high)

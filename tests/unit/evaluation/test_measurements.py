@@ -3,19 +3,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from dummy_study import make_grid
 from sklearn.metrics import roc_auc_score
 
 from sonogrid.config.results import Statistics
 from sonogrid.evaluation.collect import collect
 from sonogrid.evaluation.intervals import INTERVALS
-from sonogrid.evaluation.measurements import EFFECT_COLUMNS, METRIC_COLUMNS, effects, measure
-from sonogrid.evaluation.metrics import AUCS, PLAIN, pool_patients
+from sonogrid.evaluation.measurements import (
+    EFFECT_COLUMNS,
+    INTERVAL_METHOD,
+    METRIC_COLUMNS,
+    PRIMARY_METRIC,
+    effects,
+    measure,
+    primary_rows,
+    read_measurements,
+)
+from sonogrid.evaluation.metrics import METRICS, Metric, pool_patients
+from sonogrid.evaluation.predictions import read_predictions
 from sonogrid.files import write_csv
-from sonogrid.grid import Grid
+from sonogrid.grid import AXES, CONFIGURATION, Grid
 from sonogrid.problems import InputError
 
 CLASSES = ("benign", "lymphoma", "metastatic")
-GRID = Grid(("tiny", "small"), ("scratch", "pretrained"), ("bmode", "cdfi"), 2)
+GRID = make_grid(("tiny", "small"), ("scratch", "pretrained"), ("bmode", "cdfi"), 2)
+THREE_SEEDS = make_grid(("tiny", "small"), ("scratch", "pretrained"), ("bmode", "cdfi"), 2, (7, 0, 12))
 FAST = Statistics(resamples=200, pretraining_effect=("pretrained", "scratch"))
 
 
@@ -50,15 +62,15 @@ class Cohort:
         )
 
     def cells(self, grid: Grid = GRID) -> list[pd.DataFrame]:
-        """One table of predictions a cell; `pretrained` and `cdfi` see more signal."""
+        """One table of predictions per cell; `pretrained` and `cdfi` see more signal."""
         rng = np.random.default_rng(4)
         return [self._cell(rng, cell) for cell in grid.cells()]
 
     def _cell(self, rng: np.random.Generator, cell: object) -> pd.DataFrame:
-        backbone, init, modality, fold = (getattr(cell, key) for key in ("backbone", "init", "modality", "fold"))
+        backbone, init, modality, seed, fold = (getattr(cell, axis) for axis in AXES)
         rows = self.manifest[self.manifest["modality"] == modality].drop(columns="modality")
         held_out = rows["patient_id"].map(self.fold) == fold
-        rows = rows.assign(backbone=backbone, init=init, modality=modality, fold=fold)
+        rows = rows.assign(backbone=backbone, init=init, modality=modality, seed=seed, fold=fold)
         rows["part"] = np.where(held_out, "test", "inner")
         rows["label"] = rows["patient_id"].map(self.label)
         logits = rng.normal(size=(len(rows), len(self.classes)))
@@ -97,8 +109,8 @@ def test_collect_keeps_every_test_row_once_in_the_order_of_the_grid() -> None:
     table = merged()
     assert len(table) == 4 * (72 + 70)
     assert set(table["part"]) == {"test"}
-    cells = table[["backbone", "init", "modality", "fold"]].drop_duplicates()
-    expected = [(cell.backbone, cell.init, cell.modality, cell.fold) for cell in GRID.cells()]
+    cells = table[["backbone", "init", "modality", "seed", "fold"]].drop_duplicates()
+    expected = [(cell.backbone, cell.init, cell.modality, cell.seed, cell.fold) for cell in GRID.cells()]
     assert list(cells.itertuples(index=False, name=None)) == expected
     assert list(table.columns) == list(COHORT.cells()[0][table.columns].columns)
 
@@ -117,7 +129,7 @@ def test_collect_reads_files_with_every_digit(tmp_path: Path) -> None:
 
 
 def test_ids_that_look_like_numbers_stay_text(tmp_path: Path) -> None:
-    grid = Grid(("tiny",), ("scratch",), ("bmode",), 2)
+    grid = make_grid(("tiny",), ("scratch",), ("bmode",), 2)
     rename = {patient: f"{int(patient[1:]):03d}" for patient in COHORT.label}
     sources = []
     for k, cell in enumerate(COHORT.cells(grid)):
@@ -138,12 +150,12 @@ def test_missing_and_double_cells_are_all_named() -> None:
     cells = COHORT.cells()
     found = refusal([*cells[2:-1], cells[4]])
     assert found[:2] == [
-        "cell tiny scratch bmode fold 0: has no predictions. Train it.",
-        "cell tiny scratch bmode fold 1: has no predictions. Train it.",
+        "cell tiny scratch bmode seed 0 fold 0: has no predictions. Train it.",
+        "cell tiny scratch bmode seed 0 fold 1: has no predictions. Train it.",
     ]
-    double = "cell tiny pretrained bmode fold 0: is in predictions table 14 and predictions table 3."
+    double = "cell tiny pretrained bmode seed 0 fold 0: is in predictions table 14 and predictions table 3."
     assert any(line.startswith(double) for line in found)
-    assert any(line.startswith("cell small pretrained cdfi fold 1: has no predictions") for line in found)
+    assert any(line.startswith("cell small pretrained cdfi seed 0 fold 1: has no predictions") for line in found)
 
 
 def test_no_predictions_at_all_names_every_cell() -> None:
@@ -153,7 +165,9 @@ def test_no_predictions_at_all_names_every_cell() -> None:
 def test_cell_outside_the_grid_is_refused() -> None:
     cells = COHORT.cells()
     found = refusal([*cells, cells[0].assign(backbone="huge")])
-    assert found == ["cell huge scratch bmode fold 0: in predictions table 17 is not in the grid. Leave the file out."]
+    assert found == [
+        "cell huge scratch bmode seed 0 fold 0: in predictions table 17 is not in the grid. Leave the file out."
+    ]
 
 
 @pytest.mark.parametrize("manifest", [COHORT.manifest, None])
@@ -161,7 +175,7 @@ def test_patient_missing_from_a_configuration_is_named(manifest: pd.DataFrame | 
     cells = COHORT.cells()
     cells[0] = cells[0][~((cells[0]["patient_id"] == "P0") & (cells[0]["part"] == "test"))]
     assert refusal(cells, manifest) == [
-        "cell tiny scratch bmode fold 0: lacks test rows for P0-bmode-0 of patient P0, P0-bmode-1 of patient P0."
+        "cell tiny scratch bmode seed 0 fold 0: lacks test rows for P0-bmode-0 of patient P0, P0-bmode-1 of patient P0."
         " Train the cell again."
     ]
 
@@ -181,7 +195,7 @@ def test_double_row_is_refused() -> None:
     cells = COHORT.cells()
     cells[0] = pd.concat([cells[0], pick(cells[0], part="test").iloc[:1]])
     assert refusal(cells) == [
-        "predictions table 1, cell tiny scratch bmode fold 0: has a second row for image_id P0-bmode-0."
+        "predictions table 1, cell tiny scratch bmode seed 0 fold 0: has a second row for image_id P0-bmode-0."
         " Train the cell again."
     ]
 
@@ -226,7 +240,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     found = [str(problem) for problem in caught.value.problems]
     assert "none.csv: cannot be read" in found[0]
     assert "empty.csv: cannot be read" in found[1]
-    assert "short.csv: lacks the columns modality, fold" in found[2]
+    assert "short.csv: lacks the columns modality, seed, fold" in found[2]
     assert len(found) == 3 + len(GRID)
 
 
@@ -240,14 +254,19 @@ def test_problems_of_all_kinds_come_together() -> None:
 def test_measure_has_every_row_of_the_contract() -> None:
     table = measure(merged(), COHORT.patients, CLASSES, FAST, seed=1)
     assert list(table.columns) == METRIC_COLUMNS
-    aucs, plain = len(AUCS) + len(CLASSES), len(PLAIN)
-    per_configuration = aucs * (4 + 1) + plain * 4 + 4 + (aucs + plain) * 4
-    assert len(table) == 8 * per_configuration
+    series = {name: len(CLASSES) if metric.per_class else 1 for name, metric in METRICS.items()}
+    second_rows = sum(series[name] for name, metric in METRICS.items() if metric.intervals)
+    parts = len(("0", "1", "mean", "pooled"))
+    assert len(table) == 8 * (2 * sum(series.values()) * parts + parts + second_rows)
     assert table["value"].notna().all()
     assert table["simulated"].all()
-    keys = ["backbone", "init", "modality", "fold", "level", "pooling", "metric", "class", "method"]
+    keys = [*AXES, "level", "pooling", "metric", "class", "method"]
     assert not table.duplicated(keys).any()
+    assert set(table.loc[table["fold"].isin(["0", "1"]), "seed"]) == {"0"}
+    assert set(table.loc[table["fold"].isin(["mean", "pooled"]), "seed"]) == {"mean"}
+    assert (table["n_seeds"] == 1).all()
     with_interval = table[table["low"].notna()]
+    assert set(with_interval["metric"]) == {name for name, metric in METRICS.items() if metric.intervals}
     assert set(with_interval["method"]) == set(INTERVALS)
     assert set(with_interval["fold"]) == {"mean"}
     assert with_interval["value"].between(with_interval["low"], with_interval["high"]).all()
@@ -282,7 +301,7 @@ def test_folds_weigh_by_their_rows_so_that_a_mean_of_row_scores_is_the_pooled_on
     table = measure(merged(), COHORT.patients, CLASSES, FAST, seed=1)
     rows = pick(table, modality="cdfi", level="patient", pooling="log")  # 18 and 17 patients
     for metric in ("brier", "log_loss"):
-        of_metric = pick(rows, metric=metric)
+        of_metric = pick(rows, metric=metric).drop_duplicates(AXES)
         mean, pooled = (pick(of_metric, fold=fold)["value"].to_numpy() for fold in ("mean", "pooled"))
         assert mean == pytest.approx(pooled, abs=1e-12)
 
@@ -406,3 +425,183 @@ def test_no_declared_effect_gives_an_empty_table() -> None:
     table = effects(merged(), COHORT.patients, CLASSES, Statistics(), seed=1)
     assert table.empty
     assert list(table.columns) == EFFECT_COLUMNS
+
+
+def test_seed_is_a_column_like_the_others(tmp_path: Path) -> None:
+    table = merged(grid=THREE_SEEDS)
+    assert table[AXES].drop_duplicates()["seed"].tolist() == [7, 7, 0, 0, 12, 12] * 8
+    assert len(table) == 3 * len(merged())
+    write_csv(table, tmp_path / "predictions.csv")
+    pd.testing.assert_series_equal(read_predictions(tmp_path / "predictions.csv")["seed"], table["seed"])
+
+
+def test_seed_that_is_missing_double_or_unknown_is_refused() -> None:
+    cells = COHORT.cells(THREE_SEEDS)  # of a configuration: seed 7 folds 0 and 1, seed 0, seed 12
+    with pytest.raises(InputError) as caught:
+        sources = [*cells[1:], cells[2], cells[3].assign(seed=5)]
+        collect(sources, THREE_SEEDS, COHORT.splits, COHORT.patients, COHORT.manifest)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "cell tiny scratch bmode seed 7 fold 0: has no predictions. Train it.",
+        "cell tiny scratch bmode seed 0 fold 0: is in predictions table 2 and predictions table 48."
+        " Remove all but one.",
+        "cell tiny scratch bmode seed 5 fold 1: in predictions table 49 is not in the grid. Leave the file out.",
+        "predictions table 48, cell tiny scratch bmode seed 0 fold 0: has a second row for image_id "
+        + ", ".join(sorted(cells[2].loc[cells[2]["part"] == "test", "image_id"]))
+        + ". Train the cell again.",
+    ]
+
+
+@pytest.mark.parametrize("seed", ["1.5", "-3", "", "first", "1e3", "9" * 25])
+def test_seed_that_is_not_a_whole_number_is_in_no_grid(tmp_path: Path, seed: str) -> None:
+    cells = COHORT.cells()
+    write_csv(cells[0].assign(seed=seed), tmp_path / "strange.csv")
+    with pytest.raises(InputError) as caught:
+        collect([*cells, tmp_path / "strange.csv"], GRID, COHORT.splits, COHORT.patients, COHORT.manifest)
+    (problem,) = caught.value.problems
+    assert problem.what == f"in {tmp_path / 'strange.csv'} is not in the grid"
+
+
+def test_predictions_of_version_0_1_are_refused_by_name(tmp_path: Path) -> None:
+    cells = COHORT.cells()
+    former = tmp_path / "predictions.csv"
+    write_csv(cells[0].drop(columns="seed"), former)
+    found = refusal([former, cells[1].drop(columns="seed"), *cells[2:]])
+    remedy = "Train its cell again, into another results folder than that of version 0.1."
+    assert found[:2] == [
+        f"{former}: has no column seed, so it was made by version 0.1. {remedy}",
+        f"predictions table 2: has no column seed, so it was made by version 0.1. {remedy}",
+    ]
+    with pytest.raises(InputError, match=r"version 0\.1"):
+        read_predictions(former)
+
+
+def test_value_of_a_configuration_is_the_mean_over_seeds() -> None:
+    predictions = merged(grid=THREE_SEEDS)
+    table = measure(predictions, COHORT.patients, CLASSES, FAST, seed=1)
+    identity = [*CONFIGURATION, "fold", "level", "pooling", "metric", "class"]
+    for fold in ("mean", "pooled"):
+        rows = pick(table, fold=fold)
+        means = rows[rows["seed"] == "mean"].drop_duplicates(identity).set_index(identity)["value"]
+        of_seeds = rows[rows["seed"] != "mean"]
+        assert set(of_seeds["method"]) == {""}
+        assert set(of_seeds["seed"]) == {"0", "7", "12"}
+        assert not of_seeds.duplicated([*identity, "seed"]).any()
+        expected = of_seeds.groupby(identity)["value"].mean()
+        assert means.sort_index().to_numpy() == pytest.approx(expected.sort_index().to_numpy(), abs=1e-12)
+    assert set(table.loc[table["fold"].isin(["0", "1"]), "seed"]) == {"0", "7", "12"}
+    assert (table["n_seeds"] == np.where(table["seed"] == "mean", 3, 1)).all()
+    assert not table.duplicated([*AXES, "level", "pooling", "metric", "class", "method"]).any()
+
+
+def test_each_seed_of_several_is_measured_as_if_it_were_alone() -> None:
+    predictions = merged(grid=THREE_SEEDS)
+    together = measure(predictions, COHORT.patients, CLASSES, FAST, seed=1)
+    alone = measure(predictions[predictions["seed"] == 7], COHORT.patients, CLASSES, FAST, seed=1)
+    identity = [*CONFIGURATION, "fold", "level", "pooling", "metric", "class"]
+    columns = ["value", "n_patients", "n_images"]
+    expected = alone.drop_duplicates(identity).set_index(identity)[columns]
+    found = together[together["seed"] == "7"].set_index(identity)[columns]
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_seeds_that_are_the_same_change_no_number() -> None:
+    predictions = merged()
+    twice = pd.concat([predictions, predictions.assign(seed=1)])
+    numbers = ["value", "low", "high", "n_patients", "n_images", "note"]
+    first, second = (measure(table, COHORT.patients, CLASSES, FAST, seed=1) for table in (predictions, twice))
+    first, second = (table[table["seed"] == "mean"].reset_index(drop=True) for table in (first, second))
+    pd.testing.assert_frame_equal(first[numbers], second[numbers], check_exact=True)
+    assert set(second["n_seeds"]) == {2}
+    first, second = (effects(table, COHORT.patients, CLASSES, FAST, seed=1) for table in (predictions, twice))
+    pd.testing.assert_frame_equal(first.drop(columns="n_seeds"), second.drop(columns="n_seeds"), check_exact=True)
+
+
+def test_seeds_that_differ_narrow_the_interval_of_their_mean() -> None:
+    # Scores drawn again for every seed are independent given the patient: their mean varies less over resamples.
+    one, three = (
+        primary_rows(measure(merged(grid=grid), COHORT.patients, CLASSES, FAST, seed=1)) for grid in (GRID, THREE_SEEDS)
+    )
+    widths = [(rows["high"] - rows["low"]).mean() for rows in (one, three)]
+    assert widths[1] < 0.75 * widths[0]
+
+
+def test_effects_average_over_seeds_before_they_are_subtracted() -> None:
+    predictions = merged(grid=THREE_SEEDS)
+    table = effects(predictions, COHORT.patients, CLASSES, FAST, seed=1)
+    values = primary_rows(measure(predictions, COHORT.patients, CLASSES, FAST, seed=1))
+    values = values.set_index(["backbone", "modality", "init"])["value"].sort_index()
+    for row in table.iloc[:4].itertuples():
+        of_one = values[row.backbone, row.modality]
+        assert row.value == pytest.approx(of_one["pretrained"] - of_one["scratch"], abs=1e-12)
+    assert table["value"].iloc[4] == pytest.approx(table["value"].iloc[:4].mean())
+    assert (table["n_seeds"] == 3).all()
+    assert (table["n_patients"] == [36, 35, 36, 35, 36]).all()
+
+
+def test_primary_rows_are_one_per_configuration_also_when_read_from_a_file(tmp_path: Path) -> None:
+    for grid in (GRID, THREE_SEEDS):
+        table = measure(merged(grid=grid), COHORT.patients, CLASSES, FAST, seed=1)
+        write_csv(table, tmp_path / "metrics.csv")
+        for found in (primary_rows(table), primary_rows(read_measurements(tmp_path / "metrics.csv"))):
+            keys = list(found[CONFIGURATION].itertuples(index=False, name=None))
+            assert keys == [(one.backbone, one.init, one.modality) for one in GRID.configurations()]
+            assert set(found["metric"]) == {PRIMARY_METRIC}
+            assert set(found["method"]) == {INTERVAL_METHOD}
+            assert (found["n_seeds"] == len(grid.axes["seed"])).all()
+
+
+def test_primary_rows_keep_a_configuration_without_an_interval() -> None:
+    predictions = merged()
+    without = predictions[predictions["label"] != "lymphoma"]
+    rows = primary_rows(measure(without, COHORT.patients, CLASSES, FAST, seed=1))
+    assert len(rows) == 8
+    assert rows[["value", "low"]].isna().all(axis=None)
+    assert rows["note"].str.startswith("not defined").all()
+
+
+def test_measurements_are_read_as_they_were_written(tmp_path: Path) -> None:
+    table = measure(merged(), COHORT.patients, CLASSES, FAST, seed=1).assign(backbone="007", init="NA")
+    write_csv(table, tmp_path / "metrics.csv")
+    read = read_measurements(tmp_path / "metrics.csv")
+    assert list(read.columns) == METRIC_COLUMNS
+    assert set(read["backbone"]) == {"007"} and set(read["init"]) == {"NA"}
+    assert read["value"].tolist() == table["value"].tolist()
+    assert read["low"].isna().tolist() == table["low"].isna().tolist()
+
+
+def specificity(y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Specificity of each class against the rest at the highest threshold with a sensitivity of 90% or more."""
+    found = []
+    for c in range(p.shape[1]):
+        order = np.argsort(-p[:, c], kind="stable")
+        case = y[order] == c
+        last = np.append(np.diff(p[order, c]) != 0, True)  # of equal scores
+        cases, rest = (np.cumsum(weights[..., order] * of, axis=-1) for of in (case, ~case))
+        enough = last & (cases >= 0.9 * cases[..., -1:])
+        place = enough.argmax(axis=-1)[..., None]
+        accepted = np.take_along_axis(rest, place, axis=-1)[..., 0]
+        total = np.where(cases[..., -1] > 0, rest[..., -1], 0.0)
+        found.append(np.divide(total - accepted, total, out=np.full(total.shape, np.nan), where=total > 0))
+    return np.stack(found, axis=-1)
+
+
+def test_a_new_metric_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "specificity_at_90"
+    before = measure(merged(), COHORT.patients, CLASSES, FAST, seed=1)
+    entry = Metric(name, "Specificity at 90% sensitivity", True, "", specificity, per_class=True)
+    monkeypatch.setitem(METRICS, name, entry)
+    table = measure(merged(), COHORT.patients, CLASSES, FAST, seed=1)
+    pd.testing.assert_frame_equal(table[table["metric"] != name].reset_index(drop=True), before, check_exact=True)
+    rows = pick(table, metric=name, backbone="tiny", init="scratch", modality="bmode")
+    patients = pick(rows, level="patient", pooling="log")
+    assert patients["class"].value_counts().to_dict() == dict.fromkeys(CLASSES, 2 + len(INTERVALS) + 1)
+    for one in pick(patients, fold="mean").itertuples():
+        assert one.low < one.value < one.high
+    assert pick(rows, level="image")["class"].value_counts().to_dict() == dict.fromkeys(CLASSES, 4)
+    # The pooled value by hand.
+    pooled = pool_patients(pick(merged(), backbone="tiny", init="scratch", modality="bmode"), CLASSES)
+    cases = pooled.loc[pooled["label"] == "lymphoma", "p_lymphoma"].sort_values(ascending=False)
+    threshold = cases.iloc[10]  # 11 of 12 patients
+    expected = (pooled.loc[pooled["label"] != "lymphoma", "p_lymphoma"] < threshold).mean()
+    found = patients[(patients["fold"] == "pooled") & (patients["class"] == "lymphoma")]["value"].item()
+    assert found == pytest.approx(expected, abs=1e-12)

@@ -13,6 +13,7 @@ from unit.training.test_fit import CPU, bright_or_dark
 from sonogrid.config.training import Training
 from sonogrid.files import read_once, remove_leftovers
 from sonogrid.fits.checkpoint import LARGEST_SHARE, Checkpoint
+from sonogrid.fits.recipe import effective_strengths
 from sonogrid.provenance import whereabouts
 from sonogrid.training.backbones import build_model, seeded
 from sonogrid.training.fit import fit
@@ -20,6 +21,7 @@ from sonogrid.training.fit import fit
 RECIPE = Training(epochs=5, patience=5, batch_size=8, learning_rate=2e-3, warmup_epochs=1)
 SEED = 3
 HERE = whereabouts("cpu")
+STRENGTHS = effective_strengths(RECIPE.augment, ["bmode"])
 
 
 class CutShortError(Exception):
@@ -38,7 +40,8 @@ def fitted(file, backbone="test_resnet", recipe=RECIPE, end_after=None, identity
     with seeded(SEED):
         model = build_model(backbone, 2, 32, **options)
         start = checkpoint.load()
-        result = fit(model, bright_or_dark(), bright_or_dark(8, 1), recipe, SEED, CPU, start=start, keep=keep)
+        parts = bright_or_dark(), bright_or_dark(8, 1)
+        result = fit(model, *parts, recipe, STRENGTHS, SEED, CPU, start, keep)
     return model.state_dict(), result, checkpoint.attempts(len(result.history))
 
 

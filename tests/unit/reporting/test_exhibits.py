@@ -18,17 +18,19 @@ from dummy_study import BINARY, DEMO, make_study, write_results
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
+from sonogrid.config.needs import Parts, parse_part
 from sonogrid.config.study import Study
 from sonogrid.console import Advance, silent
 from sonogrid.evaluation.metrics import auc_class, class_codes, mann_whitney
 from sonogrid.files import write_csv
+from sonogrid.fits.weights import save_weights
 from sonogrid.grid import AXES, Cell, Grid
 from sonogrid.layout import ANY_CELL, ANY_PRETRAINING, CELL_FILES, PRETRAINED_FILES, CohortLayout, Layout
 from sonogrid.reporting import exhibits, making
 from sonogrid.reporting.exhibits import (
     EXHIBITS,
     FACTS,
-    NEEDS,
+    SOURCES,
     TABLE_FORMATS,
     Exhibit,
     captions_of,
@@ -43,7 +45,7 @@ from sonogrid.reporting.formats import Table, TableEntry
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.making import draw_figures, draw_panel, draw_panels, panel_steps, write_tables
 from sonogrid.reporting.report import write_report
-from sonogrid.training.backbones import build_model, save_weights, seeded
+from sonogrid.training.backbones import build_model, seeded
 
 STUDY = make_study(DEMO)
 README = Path(__file__).parents[3] / "results" / "README.md"
@@ -140,7 +142,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_every_entry_can_be_made_and_says_what_a_reader_needs(exhibit: Exhibit) -> None:
     parameters = list(inspect.signature(exhibit.function()).parameters)
     assert parameters == ["study", "gathered", *(["backbone", "init", "advance"] if exhibit.kind == "panel" else [])]
-    assert exhibit.needs and set(exhibit.needs) <= set(NEEDS)
+    assert exhibit.needs and set(exhibit.needs) <= set(SOURCES)
     assert exhibit.section and exhibit.title and exhibit.caption.endswith(".")
     assert bool(exhibit.alt) == (exhibit.kind != "table")
     assert exhibit.axes == (("backbone", "init") if exhibit.kind == "panel" else ())
@@ -229,6 +231,26 @@ def test_a_new_exhibit_is_a_function_and_an_entry(
     ):
         assert words in page
     assert "Patients in each hospital" in layout.figure("patients_by_hospital", "rst").read_text("utf-8")
+
+
+def test_every_stage_reads_only_the_keys_of_the_config_that_it_names(finished: Study) -> None:
+    """Reading another key of a part raises AttributeError."""
+    parts = Parts(finished)
+    write_tables(parse_part(parts.json("tables")))
+    draw_figures(parse_part(parts.json("figures")), silent)
+    for init in finished.grid.inits:
+        part = parse_part(parts.json("explain", backbone=["test_resnet"], init=[init]))
+        assert panel_steps(part) == 4
+        draw_panels(part, "test_resnet", init, silent)
+    write_report(parse_part(parts.json("report")))
+
+
+def test_a_new_format_changes_the_part_of_figures_panels_and_report_only() -> None:
+    axes = {"backbone": ["resnet18"], "init": ["scratch"], "modality": ["bmode"]}
+    before, after = Parts(STUDY), Parts(make_study(DEMO, figures={"formats": ("png", "pdf")}))
+    stages = ("splits", "train", "evaluate", "tables", "figures", "explain", "report")
+    changed = {stage for stage in stages if before.json(stage, **axes) != after.json(stage, **axes)}
+    assert changed == {"figures", "explain", "report"}
 
 
 def test_captions_of_panels_are_what_snakemake_report_makes_of_its_wildcards(finished: Study) -> None:

@@ -13,6 +13,7 @@ from dummy_study import BINARY, DEMO, make_effects, make_metrics, make_predictio
 
 from sonogrid.config.cohort import FoldersSource
 from sonogrid.config.study import Study
+from sonogrid.evaluation.measurements import read_measurements
 from sonogrid.files import write_csv
 from sonogrid.problems import InputError
 from sonogrid.reporting.exhibits import tables_of
@@ -27,7 +28,7 @@ from sonogrid.reporting.formats import (
     to_page,
     write_table,
 )
-from sonogrid.reporting.gathered import Gathered, read_measurements
+from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.making import make_table
 from sonogrid.reporting.words import p_text, signed
 
@@ -141,7 +142,7 @@ def test_undefined_value_shows_words_and_its_reason_once() -> None:
     metrics = METRICS.copy()
     place = at("resnet18", "scratch", "cdfi")
     metrics.loc[place, ["value", "low", "high"]] = np.nan
-    metrics.loc[place, ["method", "note"]] = ["", "not defined: no pair to compare"]
+    metrics.loc[place, "note"] = "not defined: no pair to compare"
     table = ablation(metrics)
     assert table.body[0][3] == TableEntry("not defined", "a")
     assert table.notes == (("a", "not defined: no pair to compare"),)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from sonogrid.config.augment_contract import OFFERED
+from sonogrid.config.augment_contract import MODALITIES
 from sonogrid.config.training import Augment
+from sonogrid.fits.recipe import effective_strengths
 from sonogrid.training.augment import augment, strengths_of
 
 STILL = Augment(horizontal_flip=0.0, shift=0.0, zoom=0.0, rotate=0.0, gain=0.0)
@@ -12,7 +13,8 @@ IMAGES = torch.randint(1, 256, (4, 3, 24, 24), dtype=torch.uint8, generator=torc
 
 
 def run(told, modalities=("bmode",) * 4, images=IMAGES, seed=1):
-    return augment(images, strengths_of(told, modalities), torch.Generator().manual_seed(seed))
+    strengths = strengths_of(effective_strengths(told, MODALITIES), modalities)
+    return augment(images, strengths, torch.Generator().manual_seed(seed))
 
 
 def test_no_strength_changes_nothing_at_all():
@@ -24,13 +26,24 @@ def test_flip_with_probability_one_is_the_mirror_image():
     torch.testing.assert_close(flipped, IMAGES.flip(3) / 255, atol=2e-6, rtol=0)
 
 
-def test_strengths_are_a_row_an_image_and_zero_where_illegal():
-    told = Augment(horizontal_flip=0.5, shift=0.1, zoom={"cdfi": 0.2}, rotate=4.0, gain=0.3)
-    found = strengths_of(told, ("cdfi", "bmode", "cdfi", "elastography"))
-    cdfi, bmode, elastography = (0.5, 0.1, 0.2, 4.0, 0.0), (0.5, 0.1, 0.0, 4.0, 0.3), (0.5, 0.1, 0.0, 4.0, 0.0)
-    assert OFFERED == ("horizontal_flip", "shift", "zoom", "rotate", "gain")
-    assert torch.equal(found, torch.tensor([cdfi, bmode, cdfi, elastography], dtype=torch.float64))
-    assert strengths_of(told, ()).shape == (0, 5)
+def test_strengths_are_a_value_per_image_by_its_modality():
+    strengths = {"shift": {"bmode": 0.1, "cdfi": 0.2}, "gain": {"bmode": 0.3, "cdfi": 0.0}}
+    found = strengths_of(strengths, ("cdfi", "bmode", "cdfi"))
+    assert {transform: values.tolist() for transform, values in found.items()} == {
+        "shift": [0.2, 0.1, 0.2],
+        "gain": [0.0, 0.3, 0.0],
+    }
+    assert all(values.dtype == torch.float64 for values in found.values())
+    with pytest.raises(KeyError, match="elastography"):
+        strengths_of(strengths, ("elastography",))
+
+
+@pytest.mark.parametrize("transform", Augment.model_fields)
+def test_every_transform_of_the_config_does_something(transform):
+    """A transform that is offered and forgotten here would be silently off."""
+    told = {"horizontal_flip": 1.0, "shift": 0.2, "zoom": 0.3, "rotate": 15.0, "gain": 0.5}
+    strong = STILL.model_copy(update={transform: told[transform]})
+    assert not torch.equal(run(strong), IMAGES / 255)
 
 
 @pytest.mark.parametrize("modality", ["cdfi", "elastography"])

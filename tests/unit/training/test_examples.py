@@ -2,10 +2,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sonogrid.grid import Cell
 from sonogrid.images.store import Store
-from sonogrid.training.examples import examples_of, joined, resized
-from sonogrid.training.predict import predictions_of
+from sonogrid.training.examples import examples_of, joined, members, resized
 
 PIXELS = np.arange(4 * 8 * 8 * 3, dtype=np.uint32).astype(np.uint8).reshape(4, 8, 8, 3)
 INDEX = pd.DataFrame({"row": range(4), "image_id": ["i0", "i1", "i2", "i3"], "patient_id": ["p1", "p0", "p1", "p2"]})
@@ -41,26 +39,20 @@ def test_resizing_averages_and_keeps_the_mean():
     assert torch.equal(resized(checker, 8), checker)
 
 
-class Fixed(torch.nn.Module):
-    """Logits that are the red and green level of the first pixel, in tenths."""
-
-    def __init__(self):
-        super().__init__()
-        self.pretrained_cfg = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
-        self.unused = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, x):
-        return x[:, :2, 0, 0] * 25.5
-
-
-def test_predictions_carry_identity_logits_and_their_softmax():
-    examples = examples_of(STORE, "cdfi", pd.Series({"p1": "a", "p2": "b"}), ("a", "b"), 8)
-    table = predictions_of(Fixed(), examples, Cell("r", "scratch", "cdfi", 1), "test", ("a", "b"))
-    assert table["image_id"].tolist() == ["i0", "i2", "i3"]
-    assert table["label"].tolist() == ["a", "a", "b"]
-    assert (table[["backbone", "init", "modality", "fold", "part"]] == ["r", "scratch", "cdfi", 1, "test"]).all(
-        axis=None
+def test_members_are_the_patients_of_one_part_of_one_fold():
+    splits = pd.DataFrame(
+        [
+            ("a", 0, "train"),
+            ("b", 0, "inner"),
+            ("c", 0, "test"),
+            ("a", 1, "test"),
+            ("b", 1, "train"),
+            ("c", 1, "train"),
+        ],
+        columns=["patient_id", "fold", "part"],
     )
-    expected = PIXELS[[0, 2, 3], 0, 0, :2] / 10
-    np.testing.assert_allclose(table[["logit_a", "logit_b"]], expected, rtol=1e-5)
-    np.testing.assert_allclose(table["p_a"], 1 / (1 + np.exp(expected[:, 1] - expected[:, 0])), rtol=1e-5)
+    found = {(fold, part): list(members(splits, fold, part)) for fold in (0, 1) for part in ("train", "inner", "test")}
+    assert found == {
+        **{(0, "train"): ["a"], (0, "inner"): ["b"], (0, "test"): ["c"]},
+        **{(1, "train"): ["b", "c"], (1, "inner"): [], (1, "test"): ["a"]},
+    }

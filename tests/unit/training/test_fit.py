@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from sonogrid.config.training import Augment, Training
-from sonogrid.problems import InputError
+from sonogrid.fits.recipe import effective_strengths
 from sonogrid.training.backbones import build_model, logits_of, seeded
 from sonogrid.training.examples import Examples, balanced_weights
-from sonogrid.training.fit import balanced_log_loss, fit, learning_rate_at
+from sonogrid.training.fit import DivergedError, Fitting, balanced_log_loss, fit, learning_rate_at
 
 CPU = torch.device("cpu")
 RECIPE = Training(epochs=4, patience=4, batch_size=8, learning_rate=2e-3, warmup_epochs=1, augment=Augment(gain=0.0))
+STRENGTHS = effective_strengths(RECIPE.augment, ["bmode"])
 
 
 def bright_or_dark(n=24, seed=0, size=32):
@@ -36,7 +37,7 @@ def bright_or_dark(n=24, seed=0, size=32):
 def trained(seed=1, recipe=RECIPE, train=None, inner=None):
     with seeded(seed):
         model = build_model("test_resnet", 2, 32)
-        result = fit(model, train or bright_or_dark(), inner or bright_or_dark(8, 1), recipe, seed, CPU)
+        result = fit(model, train or bright_or_dark(), inner or bright_or_dark(8, 1), recipe, STRENGTHS, seed, CPU)
     return model, result
 
 
@@ -80,13 +81,13 @@ def test_patience_ends_a_fit_that_gets_no_better():
 
 def test_a_loss_that_is_never_finite_is_an_error():
     recipe = RECIPE.model_copy(update={"learning_rate": 1e30, "warmup_epochs": 0, "epochs": 2})
-    with pytest.raises(InputError, match="learning_rate"):
+    with pytest.raises(DivergedError):
         trained(recipe=recipe)
 
 
 def test_held_out_patients_are_not_among_the_arguments_of_fit():
     assert list(inspect.signature(fit).parameters) == [
-        *("model", "train", "inner", "recipe", "seed", "device", "advance", "start", "keep")
+        *("model", "train", "inner", "training", "strengths", "seed", "device", "start", "keep")
     ]
 
 
@@ -113,3 +114,18 @@ def test_learning_rate_warms_up_and_falls_along_a_cosine():
 
 def test_without_warm_up_the_peak_comes_first():
     assert learning_rate_at(0, 0, 10, 0.3) == pytest.approx(0.3)
+
+
+def test_weight_decay_is_on_kernels_and_matrices_alone():
+    model = build_model("test_resnet", 2, 32)
+    fitting = Fitting(model, bright_or_dark(), RECIPE, STRENGTHS, 1, CPU)
+    decay = {id(p): group["weight_decay"] for group in fitting.optimiser.param_groups for p in group["params"]}
+    assert {name: decay[id(p)] for name, p in model.named_parameters()} == {
+        name: RECIPE.weight_decay if p.ndim > 1 else 0.0 for name, p in model.named_parameters()
+    }
+
+
+def test_strengths_and_not_the_section_of_the_config_decide_the_transforms():
+    told = RECIPE.model_copy(update={"augment": Augment(shift=0.2, rotate=15.0)})
+    one, other = trained()[0], trained(recipe=told)[0]
+    assert all(torch.equal(tensor, other.state_dict()[name]) for name, tensor in one.state_dict().items())

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from sonogrid.cluster import preflight
-from sonogrid.cluster import slurm as cluster
-from sonogrid.cluster.preflight import Facts, as_problem, culprits, refusals, too_long
+from sonogrid.cluster import quick_check as quick
+from sonogrid.cluster import slurm
+from sonogrid.cluster.profile import site_profile
+from sonogrid.cluster.refusals import RefusedJob, as_problem, culprits, refused_jobs, too_long, without_repeats
 from sonogrid.cluster.requests import Request
 from sonogrid.cluster.site import Site
-from sonogrid.cluster.slurm import Association, Partition
+from sonogrid.cluster.slurm import Association, ClusterFacts, Partition, Submission
 from sonogrid.problems import InputError, Problem
 
 INVALID_PARTITION = "sbatch: error: invalid partition specified: x allocation failure: Invalid partition name specified"
@@ -29,11 +30,18 @@ CPU = Partition("cpu", False, True, 1, 1, (), 32000, 8, 90)
 MINE = [Association("radiology", "", 20, ("normal",)), Association("shared", "cpu", None, ("normal", "long"))]
 
 
-def facts(partitions: Sequence[Partition] = (GPU, CPU), associations: Sequence[Association] = MINE) -> Facts:
+def facts(partitions: Sequence[Partition] = (GPU, CPU), associations: Sequence[Association] = MINE) -> ClusterFacts:
     """Facts that are known without asking."""
-    known = Facts()
+    known = ClusterFacts()
     known.__dict__ |= {"partitions": list(partitions), "associations": list(associations)}
     return known
+
+
+def submissions(
+    site: Site | None = None, attempt: int = 1, requests: Mapping[str, Request] = REQUESTS
+) -> dict[str, Submission]:
+    """What the jobs ask on a site, without changes of a profile."""
+    return site_profile(site or Site()).submissions(requests, attempt)
 
 
 def no_memory_above(limit: int, flags: Mapping[str, Sequence[str]]) -> str | None:
@@ -56,13 +64,13 @@ def no_memory_above(limit: int, flags: Mapping[str, Sequence[str]]) -> str | Non
     ],
 )
 def test_words_of_slurm_mean_a_group_of_flags(said, group):
-    flags = cluster.submit_flags(Site(partition="x", account="a", qos="q", constraint="c"), TRAIN)
+    flags = submissions(Site(partition="x", account="a", qos="q", constraint="c"))["train"].flags()
     answers = iter([said, None])
     assert culprits(flags, lambda _: next(answers)) == {group: said}
 
 
 def test_a_reason_that_slurm_does_not_name_is_found_by_leaving_out_flags():
-    flags = cluster.submit_flags(Site(gres="gpu:1"), TRAIN, 3)
+    flags = submissions(Site(gres="gpu:1"), 3)["train"].flags()
     assert culprits(flags, lambda left: no_memory_above(16000, left)) == {"memory": NOT_AVAILABLE}
     assert culprits(flags, lambda left: no_memory_above(20000, left)) == {}
     assert culprits(flags, lambda left: NOT_AVAILABLE if "gpu" in left else None) == {"gpu": NOT_AVAILABLE}
@@ -73,8 +81,8 @@ def test_every_reason_is_told_though_slurm_tells_one_at_a_time():
     def refusal(flags: Mapping[str, Sequence[str]]) -> str | None:
         return INVALID_PARTITION if "partition" in flags else INVALID_ACCOUNT if "account" in flags else None
 
-    found = refusals(Site(partition="x", account="a"), REQUESTS, 1, refusal)
-    assert [(one.stage, one.group) for one in found] == [
+    found = refused_jobs(submissions(Site(partition="x", account="a")), refusal)
+    assert [(job.submission.rule, job.group) for job in found] == [
         ("cohort", "partition"),
         ("cohort", "account"),
         ("train", "partition"),
@@ -84,7 +92,7 @@ def test_every_reason_is_told_though_slurm_tells_one_at_a_time():
 
 def test_jobs_alike_are_asked_about_once():
     asked: list[Any] = []
-    assert refusals(Site(), REQUESTS, 1, asked.append) == []
+    assert refused_jobs(submissions(), asked.append) == []
     assert len(asked) == 2
 
 
@@ -95,12 +103,12 @@ def test_no_more_is_asked_of_a_controller_that_is_away():
         asked.append(flags)
         return "sbatch: error: Unable to contact slurm controller (connect failure)"
 
-    (found,) = refusals(Site(), REQUESTS, 1, refusal)
+    (found,) = refused_jobs(submissions(), refusal)
     assert (found.group, len(asked)) == ("controller", 1)
 
 
 def problem_of(group: str, site: Site, said: str = NOT_AVAILABLE, stage: str = "train", attempt: int = 1) -> Problem:
-    refused = preflight.Refused(stage, REQUESTS[stage], attempt, group, said)
+    refused = RefusedJob(submissions(site, attempt)[stage], group, said)
     return as_problem(refused, site, facts(), Path("slurm/site.yaml"))
 
 
@@ -129,13 +137,17 @@ def test_a_value_from_the_environment_is_told_as_such(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("site", "key"),
-    [(Site(), "gres"), (Site(gres="gpu:a100:1"), "gres"), (Site(gpu_model="a100"), "gpu_model")],
+    ("site", "key", "flag"),
+    [
+        (Site(), "gres", "--gpus=1"),
+        (Site(gres="gpu:a100:1"), "gres", "--gres=gpu:a100:1"),
+        (Site(gpu_model="a100"), "gpu_model", "--gpus=a100:1"),
+    ],
 )
-def test_a_wrong_gpu_is_told_with_the_models_that_are_there(site, key):
+def test_a_wrong_gpu_is_told_with_the_models_that_are_there(site, key, flag):
     problem = problem_of("gpu", site)
     assert problem.where == f"slurm/site.yaml, key {key}"
-    assert f"the default partition (gpu) gives no GPU for {site.gpu_flag}" in problem.what
+    assert f"the default partition (gpu) gives no GPU for {flag}" in problem.what
     assert "Models here: h200; e.g. gpu_model: h200" in problem.remedy
 
 
@@ -154,8 +166,9 @@ def test_other_reasons_carry_the_words_of_slurm(group):
 
 def test_a_job_that_outlasts_its_partition_is_told():
     site = Site(partition="gpu", cpu_partition="cpu")
-    assert too_long(site, REQUESTS, 3, facts()) == []
-    (problem,) = too_long(site, {**REQUESTS, "cohort": Request(0, 1, 4000, 60)}, 2, facts())
+    assert too_long(submissions(site, 3), facts(), 3) == []
+    longer = submissions(site, 2, {**REQUESTS, "cohort": Request(0, 1, 4000, 60)})
+    (problem,) = too_long(longer, facts(), 3)
     assert problem.where == "partition cpu"
     assert "ends jobs after 90 minutes; attempt 2 asks for more and may never run: cohort 120" in problem.what
     assert "runtime: 30 * attempt" in problem.remedy
@@ -163,25 +176,38 @@ def test_a_job_that_outlasts_its_partition_is_told():
 
 def test_one_remedy_of_one_place_is_told_once():
     twice = [Problem("a", "attempt 1", "do"), Problem("b", "x", "do"), Problem("a", "attempt 3", "do")]
-    assert preflight.unique(twice) == [Problem("a", "attempt 1", "do"), Problem("b", "x", "do")]
+    assert without_repeats(twice) == [Problem("a", "attempt 1", "do"), Problem("b", "x", "do")]
 
 
-def test_the_quick_check_raises_every_problem(monkeypatch):
-    monkeypatch.setattr(preflight, "Facts", facts)
-    monkeypatch.setattr(preflight, "refusals", lambda site, requests, attempt: [refused_partition(site, attempt)])
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands of a quick check on a cluster that refuses partition x."""
+    commands: list[list[str]] = []
+
+    def call(command: Sequence[str], *_: Any) -> slurm.Answer:
+        commands.append(list(command))
+        return slurm.Answer(1, "", INVALID_PARTITION) if "x" in command else slurm.Answer(0, "", "")
+
+    monkeypatch.setattr(slurm, "call", call)
+    monkeypatch.setattr(quick, "ClusterFacts", facts)
+    return commands
+
+
+def test_the_quick_check_raises_every_problem(asked):
+    site = Site(partition="x")
     with pytest.raises(InputError) as caught:
-        preflight.quick_check(Site(partition="x"), REQUESTS)
+        quick.quick_check(site, submissions(site))
     assert [problem.where for problem in caught.value.problems] == ["slurm/site.yaml, key partition"]
 
 
-def test_the_quick_check_says_nothing_when_all_is_well(monkeypatch):
-    monkeypatch.setattr(preflight, "Facts", facts)
-    monkeypatch.setattr(preflight, "refusals", lambda *_: [])
-    preflight.quick_check(Site(), REQUESTS)
-
-
-def refused_partition(site: Site, attempt: int) -> preflight.Refused:
-    return preflight.Refused("train", TRAIN, attempt, "partition", INVALID_PARTITION)
+def test_the_quick_check_asks_for_what_jobs_ask_and_submits_nothing(asked):
+    quick.quick_check(Site(), submissions())
+    train = ["-t", "60", "--mem", "6000", "--cpus-per-task=2", "--gpus=1"]
+    assert [command[3:-1] for command in asked] == [
+        ["-t", "30", "--mem", "4000", "--cpus-per-task=1", "--ntasks=1"],
+        train,
+    ]
+    assert all(command[:2] == ["sbatch", "--test-only"] for command in asked)
 
 
 def test_a_job_may_wait_in_several_partitions():

@@ -1,0 +1,115 @@
+"""What sonogrid changes in Snakemake, and why: the one place that replaces private parts of it.
+
+Tested with Snakemake 9.27.1. The names that are replaced have existed with the same arguments since 9.17; before a run
+changes anything, their presence is checked, so that another version ends with a message and not with lost cells.
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sonogrid.problems import InputError, Problem
+
+TESTED = "9.27.1"
+"""The version of Snakemake that the test suite and the lock file use."""
+OLDEST = (9, 17)
+"""The first version in which every replaced name exists."""
+REPLACED = {
+    ("snakemake.persistence", "FileBackupMixin", "backup_output"): ("self", "path"),
+    ("snakemake.persistence", "FileBackupMixin", "restore_output"): ("self", "path"),
+    ("snakemake.jobs", "Job", "cleanup"): ("self", "skip_outputs"),
+}
+"""Module, class and method of everything replaced, with the arguments that Snakemake gives it."""
+GARBAGE_THRESHOLDS = (50_000, 20, 20)
+"""Allocations between two searches for garbage, by generation; Python's default is 700, 10, 10."""
+
+
+def apply_patches(is_main_process: bool) -> None:
+    """Change this Snakemake process; call it once, from the rules, before any job exists.
+
+    `is_main_process`: False in the process that SLURM starts on a node for one job. Raise InputError, and change
+    nothing, if this version of Snakemake lacks a name that is replaced. Print a warning for an untested version.
+    """
+    check_names()
+    if is_main_process and version("snakemake") != TESTED:
+        print(untested(version("snakemake")), file=sys.stderr)
+    keep_updated_outputs()
+    if not is_main_process:
+        leave_removal_to_the_head()
+    collect_garbage_rarely()
+
+
+def check_names() -> None:
+    """Raise InputError naming every replaced method that is missing, or that takes other arguments."""
+    found = version("snakemake")
+    missing = [".".join(name) for name, arguments in REPLACED.items() if _arguments(*name) != arguments]
+    if missing:
+        what = f"cannot run sonogrid: {', '.join(missing)} is missing or takes other arguments"
+        remedy = f"Install the version that sonogrid was tested with: pip install snakemake=={TESTED}"
+        raise InputError([Problem(f"Snakemake {found}", what, remedy)])
+
+
+def untested(found: str) -> str:
+    """Return the warning for a version of Snakemake that has the names but was not tested."""
+    return (
+        f"Snakemake {found} was not tested with sonogrid, Snakemake {TESTED} was; failed jobs may be treated otherwise."
+    )
+
+
+def _arguments(module: str, owner: str, method: str) -> tuple[str, ...] | None:
+    """Return the names of a method's arguments; None if there is no such method."""
+    try:
+        function: Callable[..., Any] = getattr(getattr(import_module(module), owner), method)
+    except (ImportError, AttributeError):
+        return None
+    return tuple(inspect.signature(function).parameters)
+
+
+def keep_updated_outputs() -> None:
+    """Replace the backup of `update(...)` outputs.
+
+    The outputs of `train`, `pretrain` and `images` are `update(...)`, so that a job finds what is done already. When
+    such a job fails, Snakemake brings back what was there before it: cells of another configuration, which the next
+    run would take for new ones.
+    """
+    from snakemake.persistence import FileBackupMixin
+
+    def backup_output(self: FileBackupMixin, path: Path) -> None:
+        """Make no copy."""
+
+    def restore_output(self: FileBackupMixin, path: Path) -> bool:
+        """Bring nothing back; Snakemake then removes the outputs of the failed job."""
+        return False
+
+    FileBackupMixin.backup_output = backup_output
+    FileBackupMixin.restore_output = restore_output
+
+
+def leave_removal_to_the_head() -> None:
+    """Replace the removal of outputs by the process on a node.
+
+    The node may have been given up for lost while it lives; the outputs of its failed job may then be those of the
+    copy that SLURM started elsewhere. The head removes them when it learns of the failure.
+    """
+    from snakemake.jobs import Job
+
+    async def cleanup(self: Job, skip_outputs: Sequence[Any]) -> None:
+        """Remove nothing."""
+
+    Job.cleanup = cleanup
+
+
+def collect_garbage_rarely() -> None:
+    """Tell Python to search for garbage less often: the objects of a large grid live until the end.
+
+    Searching through them took a seventh of a dry run of 12,000 cells.
+    """
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
