@@ -188,12 +188,12 @@ class Layout:
         return twin.with_name(f"{twin.name}.pt")
 
 
-def first_weights(study: Study, init: str, backbone: str, seed: str | int) -> list[Path]:
-    """Return the file that holds the first weights of cells: none where they are random or come from timm's hub."""
+def first_weights(study: Study, init: str, backbone: str, seed: str | int) -> Path | None:
+    """Return the file that holds the first weights of cells; None where they are random or come from timm's hub."""
     source = study.inits[init]
     if source.source == "corpus":
-        return [Layout(study.results).pretrained_weights(init, backbone, seed)]
-    return [source.files[backbone]] if source.source == "timm" and backbone in source.files else []
+        return Layout(study.results).pretrained_weights(init, backbone, seed)
+    return source.files.get(backbone) if source.source == "timm" else None
 
 
 def refuse_former_results(results: Path) -> None:

@@ -51,10 +51,9 @@ def test_checkpoints_outside_of_the_results_are_a_folder_per_study(tmp_path: Pat
 
 def test_first_weights_by_source() -> None:
     study = make_study(DEMO)
-    assert first_weights(study, "scratch", "resnet18", 0) == []
-    assert first_weights(study, "pretrained", "resnet18", 1) == [
-        Path("results/pretrained/pretrained/resnet18/seed1/weights.safetensors")
-    ]
+    assert first_weights(study, "scratch", "resnet18", 0) is None
+    expected = Path("results/pretrained/pretrained/resnet18/seed1/weights.safetensors")
+    assert first_weights(study, "pretrained", "resnet18", 1) == expected
 
 
 FORMER = ("cells/resnet18/scratch/bmode/fold0/run.json", "pretrained/pretrained/resnet18/run.json")

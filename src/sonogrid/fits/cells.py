@@ -10,9 +10,9 @@ from torch import nn
 from sonogrid.config.study import Study
 from sonogrid.fits.inputs import SPLITS, read_labels, read_splits, read_store
 from sonogrid.fits.life import FitSpec
-from sonogrid.fits.recipe import cell_recipe, first_weights_file, input_size_of
+from sonogrid.fits.recipe import cell_recipe, input_size_of
 from sonogrid.grid import Cell, named
-from sonogrid.layout import CELL_FILES, Layout
+from sonogrid.layout import CELL_FILES, Layout, first_weights
 from sonogrid.problems import InputError, Problem
 from sonogrid.training.examples import Examples, examples_of, members
 from sonogrid.training.predict import predictions_of
@@ -35,7 +35,7 @@ def cell_spec(cell: Cell, study: Study, checkpoints: Path, threads: int) -> FitS
         recipe=cell_recipe(cell, study, threads),
         training=study.training,
         training_key="training",
-        first_weights=first_weights_file(cell, study),
+        first_weights=first_weights(study, cell.init, cell.backbone, cell.seed),
         parts=lambda: (part("train"), part("inner")),
         certificate=layout.cohort.certificate,
         folder=layout.cell(cell),

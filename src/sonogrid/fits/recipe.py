@@ -27,7 +27,7 @@ from sonogrid.fits.inputs import (
     read_corpus_inner,
 )
 from sonogrid.grid import Cell, derive_seed, named, seed_identity
-from sonogrid.layout import Layout
+from sonogrid.layout import Layout, first_weights
 from sonogrid.problems import InputError, Problem
 from sonogrid.provenance import FOLDER, code_digest, package_versions
 
@@ -74,14 +74,6 @@ def input_size_of(study: Study, backbone: str) -> int:
     return study.images.input_size.get(backbone, study.images.size)
 
 
-def first_weights_file(cell: Cell, study: Study) -> Path | None:
-    """Return the file with the first weights of a cell; None where they are random or come from the hub."""
-    init = study.inits[cell.init]
-    if init.source == "corpus":
-        return Layout(study.results).pretrained_weights(cell.init, cell.backbone, cell.seed)
-    return init.files.get(cell.backbone) if init.source == "timm" else None
-
-
 def cell_recipe(cell: Cell, study: Study, threads: int) -> Recipe:
     """Return the recipe of a cell. Raise InputError if a file that it depends on is missing or damaged."""
     cohort, source = Layout(study.results).cohort, study.inits[cell.init].source
@@ -90,7 +82,7 @@ def cell_recipe(cell: Cell, study: Study, threads: int) -> Recipe:
         "splits": file_sha256(Layout(study.results).splits, SPLITS),
         f"images of {cell.modality}": file_sha256(cohort.index(cell.modality), STORE),
     }
-    weights = first_weights_file(cell, study)
+    weights = first_weights(study, cell.init, cell.backbone, cell.seed)
     if weights is not None:
         correct = f"Correct config key inits.{cell.init}.files.{cell.backbone}"
         inputs["first weights"] = file_sha256(weights, CORPUS_WEIGHTS if source == "corpus" else correct)
