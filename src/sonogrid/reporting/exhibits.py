@@ -97,12 +97,13 @@ class Exhibit:
         """Return all its files, of a panel as patterns; the first is the one that people look at."""
         return [self.path(Layout(study.results), suffix) for suffix in self.suffixes(study)]
 
-    def caption_file(self, layout: Layout) -> Path:
-        """Return the file with its caption for `snakemake --report`, which the report writes.
+    def caption_file(self, study: Study) -> Path:
+        """Return the file with its caption for `snakemake --report`, which the stage `report` writes.
 
         There is one for all panels of a pattern: it has Snakemake's wildcards.
         """
-        return replace(self, stem=re.sub(r"_?\{\w+\}", "", self.stem)).path(layout, "rst")
+        stem = re.sub(r"_?\{\w+\}", "", self.stem)
+        return replace(self, stem=stem).path(Layout(study.results), "rst")
 
     def at(self, **axes: str) -> Exhibit:
         """Return the panel of these values of its axes."""
@@ -290,8 +291,7 @@ def files_of(exhibits: Sequence[Exhibit], study: Study) -> list[Path]:
 
 def captions_of(study: Study) -> list[Path]:
     """Return the files with captions for `snakemake --report`."""
-    layout = Layout(study.results)
-    return [exhibit.caption_file(layout) for exhibit in exhibits_of(study)]
+    return [exhibit.caption_file(study) for exhibit in exhibits_of(study)]
 
 
 SOURCES: dict[str, Callable[[Layout, Grid], list[Path]]] = {

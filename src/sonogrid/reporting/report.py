@@ -81,7 +81,7 @@ def write_report(study: Study) -> None:
         settings=_settings(gathered.runs),
         files=_files([one.exhibit for one in shown], study),
     )
-    captions = {exhibit.caption_file(gathered.layout): exhibit for exhibit in exhibits_of(study)}
+    captions = {exhibit.caption_file(study): exhibit for exhibit in exhibits_of(study)}
     of_tables = {one.exhibit.stem: one.caption for one in shown if one.html is not None}
     for path, exhibit in captions.items():
         write_text(_restructured(exhibit, study, gathered, of_tables), path)

@@ -208,7 +208,7 @@ def test_a_new_exhibit_is_a_function_and_an_entry(
     layout = Layout(study.results)
     for toy in TOYS:
         assert toy in OF_KIND[toy.kind](study)
-        assert toy.caption_file(layout) in captions_of(study)
+        assert toy.caption_file(study) in captions_of(study)
         assert set(inputs_of([toy], study)) <= set(inputs_of(OF_KIND[toy.kind](study), study))
     assert layout.figure("patients_by_hospital", "png") in report_inputs(study)
     assert layout.figure("colour_test_resnet_scratch", "svg") in report_inputs(study)
@@ -217,7 +217,7 @@ def test_a_new_exhibit_is_a_function_and_an_entry(
     for init in study.grid.inits:
         draw_panels(study, "test_resnet", init, silent)
     write_report(study)
-    assert all(path.is_file() for path in (*files_of(TOYS, study), *(toy.caption_file(layout) for toy in TOYS)))
+    assert all(path.is_file() for path in (*files_of(TOYS, study), *(toy.caption_file(study) for toy in TOYS)))
     page = layout.report.read_text("utf-8")
     for words in (
         '<h2 id="section-hospitals">Hospitals</h2>',
