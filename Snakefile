@@ -34,7 +34,7 @@ rule all:
         LAYOUT.effects,
         LAYOUT.predictions,
         LAYOUT.report,
-        [exhibit.files(STUDY) for exhibit in exhibits.all_of(STUDY)],
+        exhibits.files_of(exhibits.exhibits_of(STUDY), STUDY),
 
 
 include: "rules/cohort.smk"

@@ -32,7 +32,6 @@ REQUESTS = requests(STUDY)
 JOB = GRID.job(STUDY.cells_per_job)
 BOX = {axis: list(dict.fromkeys(getattr(cell, axis) for cell in JOB)) for axis in AXES}
 JOB_NAME = [axis_folder(axis, wildcard) for axis in AXES if BOX[axis] == [wildcard := f"{{{axis}}}"]] or ["all"]
-FORMATS = STUDY.figures.formats
 
 
 def values(axis, wildcards):
@@ -48,6 +47,13 @@ def part(stage):
 def stores(places, modalities, kinds=("store", "index")):
     """Arrays and indexes of modalities."""
     return [str(getattr(places, kind)(modality)) for modality in modalities for kind in kinds]
+
+
+def shown(listed):
+    """The files of exhibits that people look at, with captions for `snakemake --report`, which rule report writes."""
+    captions = [exhibit.caption_file(STUDY).absolute() for exhibit in listed]
+    named = [{"category": exhibit.category, "labels": exhibit.labels} for exhibit in listed]
+    return [report(one.files(STUDY)[0], caption, **more) for one, caption, more in zip(listed, captions, named)]
 
 
 if workflow.is_main_process:

@@ -1,15 +1,13 @@
-# Needs: the models of every fold of a backbone and init. Makes: its Grad-CAM panel.
+# Needs: the models of the first seed of a backbone and init. Makes: its panels.
 
 
 rule explain:
     input:
-        manifest=LAYOUT.cohort.manifest,
-        patients=LAYOUT.cohort.patients,
-        stores=stores(LAYOUT.cohort, GRID.axes["modality"]),
-        # The predictions are read too: the job that makes a cell's model makes them with it.
-        models=PANEL_MODELS,
+        # Predictions and records are read too: the job that makes a cell's model makes them with it.
+        exhibits.inputs_of(exhibits.panels_of(STUDY), STUDY),
     output:
-        PANEL_FILES,
+        shown(exhibits.panels_of(STUDY)),
+        [exhibit.files(STUDY)[1:] for exhibit in exhibits.panels_of(STUDY)],
     log:
         LAYOUT.log("explain", "{backbone}_{init}"),
     benchmark:

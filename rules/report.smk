@@ -1,13 +1,13 @@
-# Needs: metrics.csv, effects.csv, the merged predictions and the Grad-CAM panels. Makes: tables, figures, report.html.
+# Needs: scores, predictions, stores and panels. Makes: the exhibits of reporting/exhibits.py, report.html, captions.
 # Histories and run records of the cells are read too: the job that makes a cell's predictions makes them with it.
 
 
 rule tables:
     input:
-        metrics=LAYOUT.metrics,
-        effects=LAYOUT.effects,
+        exhibits.inputs_of(exhibits.tables_of(STUDY), STUDY),
     output:
-        TABLE_FILES,
+        shown(exhibits.tables_of(STUDY)),
+        [exhibit.files(STUDY)[1:] for exhibit in exhibits.tables_of(STUDY)],
     log:
         LAYOUT.log("tables"),
     benchmark:
@@ -27,13 +27,10 @@ rule tables:
 
 rule figures:
     input:
-        patients=LAYOUT.cohort.patients,
-        metrics=LAYOUT.metrics,
-        effects=LAYOUT.effects,
-        predictions=LAYOUT.predictions,
-        stores=stores(LAYOUT.cohort, GRID.axes["modality"]),
+        exhibits.inputs_of(exhibits.figures_of(STUDY), STUDY),
     output:
-        FIGURE_FILES,
+        shown(exhibits.figures_of(STUDY)),
+        [exhibit.files(STUDY)[1:] for exhibit in exhibits.figures_of(STUDY)],
     log:
         LAYOUT.log("figures"),
     benchmark:
@@ -53,12 +50,9 @@ rule figures:
 
 rule report:
     input:
-        CEILING,
-        metrics=LAYOUT.metrics,
-        effects=LAYOUT.effects,
-        figures=FIGURE_FILES,
-        panels=ALL_PANEL_FILES,
+        exhibits.report_inputs(STUDY),
     output:
+        exhibits.captions_of(STUDY),
         report(LAYOUT.report, caption="../workflow/report/report.rst", category="Report"),
     log:
         LAYOUT.log("report"),

@@ -12,12 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sonogrid.config.study import Study
-from sonogrid.evaluation.metrics import auc_class, auc_ovo, class_codes, mann_whitney, pool_patients
+from sonogrid.evaluation.metrics import auc_class, auc_ovo, class_codes, mann_whitney
 from sonogrid.files import write_csv, write_json
-from sonogrid.grid import AXES, CONFIGURATION, Grid
+from sonogrid.grid import AXES, CONFIGURATION, Grid, named
+from sonogrid.images.store import INDEX_COLUMNS
 from sonogrid.layout import Layout
-from sonogrid.reporting import figures
-from sonogrid.reporting.report import chosen_epochs, gather_history, gather_runs
+from sonogrid.reporting.exhibits import at_each_point, figures_of, panels_of
+from sonogrid.reporting.figures import save_figure
+from sonogrid.reporting.gathered import Gathered
+from sonogrid.reporting.making import draw_figure
 
 DEMO: dict[str, tuple[str, ...]] = {
     "backbones": ("resnet18", "vit_tiny_patch16_224"),
@@ -29,8 +32,14 @@ PAPER = DEMO | {"backbones": ("resnet18", "efficientnet_b7", "convnext_tiny", "v
 BINARY = DEMO | {"backbones": ("resnet18",), "modalities": ("bmode",), "classes": ("benign", "malignant")}
 
 
-def make_study(axes: dict[str, tuple[str, ...]], results: Path = Path("results"), folds: int = 3) -> Study:
-    """A valid study with the given axes, on a simulated cohort."""
+def make_study(
+    axes: dict[str, tuple[str, ...]],
+    results: Path = Path("results"),
+    folds: int = 3,
+    seeds: tuple[int, ...] = (0,),
+    **sections: Any,
+) -> Study:
+    """A valid study with the given axes, on a simulated cohort; `sections` are added or replace others."""
     phantom = {"classes": axes["classes"], "modalities": axes["modalities"], "reader": "phantom", "phantom": {}}
     recipe = {"epochs": 6, "patience": 3, "batch_size": 8, "learning_rate": 1e-3}
     source = {"source": "corpus", "corpus": phantom, "training": recipe}
@@ -43,10 +52,11 @@ def make_study(axes: dict[str, tuple[str, ...]], results: Path = Path("results")
             "images": {"size": 64},
             "splits": {"folds": folds},
             "inits": {"scratch": {"source": "random"}, "pretrained": source},
-            "grid": {name: axes[name] for name in ("backbones", "inits", "modalities")},
+            "grid": {name: axes[name] for name in ("backbones", "inits", "modalities")} | {"seeds": seeds},
             "training": recipe,
             "explain": {"quantiles": (0.5,)},
             "statistics": {"pretraining_effect": ("pretrained", "scratch")},
+            **sections,
         }
     )
 
@@ -69,7 +79,7 @@ def make_predictions(study: Study, patients: int = 90) -> pd.DataFrame:
     folds = np.arange(patients) // len(classes) % study.splits.folds
     image = np.repeat(np.arange(patients), 1 + np.arange(patients) % 2)
     parts = []
-    for step, one in enumerate(Grid.of(study).configurations()):
+    for (step, one), seed in product(enumerate(Grid.of(study).configurations()), study.grid.seeds):
         signal = 0.4 + 1.2 * step / max(len(study.grid.backbones) * 2 * len(study.grid.modalities), 1)
         patient_noise = random.normal(size=(patients, len(classes)))[image]
         logits = signal * np.eye(len(classes))[labels[image]] + 0.7 * patient_noise
@@ -77,10 +87,8 @@ def make_predictions(study: Study, patients: int = 90) -> pd.DataFrame:
         p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         frame = pd.DataFrame(
             {
-                "backbone": one.backbone,
-                "init": one.init,
-                "modality": one.modality,
-                "seed": 0,
+                **dict(named(one)),
+                "seed": seed,
                 "fold": folds[image],
                 "part": "test",
                 "image_id": [f"IMG{number:04d}" for number in range(len(image))],
@@ -103,13 +111,15 @@ def fold_mean(patients: pd.DataFrame, classes: tuple[str, ...]) -> tuple[float, 
     return float(auc_ovo(counts, pairs)), auc_class(counts, pairs)
 
 
-def make_metrics(patients: pd.DataFrame, study: Study, simulated: bool = True) -> pd.DataFrame:
+def make_metrics(patients: pd.DataFrame, study: Study) -> pd.DataFrame:
     """The rows of metrics.csv that people read, with other rows around them that must not be taken."""
 
     def rows() -> Iterator[dict[str, Any]]:
         for key, group in patients.groupby(CONFIGURATION, sort=False):
-            value, _ = fold_mean(group, study.cohort.classes)
+            of_seeds = {seed: fold_mean(part, study.cohort.classes)[0] for seed, part in group.groupby("seed")}
+            value = float(np.mean(list(of_seeds.values())))
             one = dict(zip(CONFIGURATION, key, strict=True)) | {
+                "seed": "mean",
                 "fold": "mean",
                 "level": "patient",
                 "pooling": "log",
@@ -121,15 +131,18 @@ def make_metrics(patients: pd.DataFrame, study: Study, simulated: bool = True) -
                 "confidence": 0.95,
                 "method": "bca",
                 "n_patients": group["patient_id"].nunique(),
-                "n_images": int(group["n_images"].sum()),
-                "simulated": simulated,
+                "n_images": int(group["n_images"].sum()) // len(of_seeds),
+                "n_seeds": len(of_seeds),
+                "simulated": True,
                 "note": "",
             }
             yield one
             yield one | {"method": "percentile", "low": 0.111, "high": 0.999}
             nothing = {"low": np.nan, "high": np.nan, "confidence": np.nan, "method": ""}
-            yield one | nothing | {"fold": "0", "value": 0.222}
-            yield one | nothing | {"fold": "pooled", "value": 0.333}
+            for seed, of_seed in of_seeds.items():
+                yield one | nothing | {"seed": str(seed), "n_seeds": 1, "value": of_seed}
+                yield one | nothing | {"seed": str(seed), "n_seeds": 1, "fold": "0", "value": 0.222}
+                yield one | nothing | {"seed": str(seed), "n_seeds": 1, "fold": "pooled", "value": 0.333}
             yield one | {"pooling": "mean", "value": 0.444}
             yield one | {"level": "image", "pooling": "", "value": 0.555}
             yield one | {"metric": "roc_auc_ovr", "value": 0.666}
@@ -140,7 +153,8 @@ def make_metrics(patients: pd.DataFrame, study: Study, simulated: bool = True) -
 def make_effects(metrics: pd.DataFrame, study: Study) -> pd.DataFrame:
     """effects.csv that follows from metrics, with intervals of a fixed width."""
     rows = metrics[
-        metrics["fold"].eq("mean")
+        metrics["seed"].eq("mean")
+        & metrics["fold"].eq("mean")
         & metrics["level"].eq("patient")
         & metrics["pooling"].eq("log")
         & metrics["metric"].eq("roc_auc_ovo")
@@ -176,6 +190,10 @@ def write_cells(study: Study) -> None:
         write_csv(pd.DataFrame(history | {"seconds": 1.0}), folder / "history.csv")
         run = {
             "seconds": 10.0 + number,
+            "study_seed": study.seed,
+            "classes": study.cohort.classes,
+            "input_size": 64,
+            "training": study.training.model_dump(mode="json"),
             "device": "cpu",
             "versions": {"python": "3.11.2", "torch": "2.11.0"},
             "commit": None,
@@ -193,32 +211,41 @@ def make_images(study: Study) -> dict[tuple[str, str], NDArray[np.uint8]]:
     return {key: random.integers(0, 255, (64, 64, 3), dtype=np.uint8) for key in keys[:-1] or keys}
 
 
-def write_results(study: Study, simulated: bool = True) -> None:
-    """Everything the report reads, below the study's results folder."""
-    predictions = make_predictions(study)
-    patients = pool_patients(predictions, study.cohort.classes)
-    metrics = make_metrics(patients, study, simulated)
-    effects = make_effects(metrics, study)
+def write_stores(study: Study) -> None:
+    """A store of each modality with the canvases of `make_images`, each of the first patient of its class."""
+    images, layout = make_images(study), Layout(study.results).cohort
+    for modality in study.grid.modalities:
+        classes = [name for name in study.cohort.classes if (name, modality) in images]
+        index = pd.DataFrame(
+            {
+                "row": range(len(classes)),
+                "patient_id": [f"PAT{study.cohort.classes.index(name):04d}" for name in classes],
+                "image_id": [f"{modality}-{name}" for name in classes],
+                **{name: [64] * len(classes) for name in ("scan_x1", "scan_y1")},
+                **{name: [1.0] * len(classes) for name in ("scale_x", "scale_y")},
+            }
+        )
+        write_csv(index.reindex(columns=list(INDEX_COLUMNS)).fillna(0), layout.index(modality))
+        np.save(layout.store(modality), np.stack([images[name, modality] for name in classes]))
+
+
+def write_results(study: Study, simulated: bool = True, panels: bool = True) -> None:
+    """Everything the report reads, below the study's results folder; pictures of `panels` are stand-ins."""
+    layout, predictions = Layout(study.results), make_predictions(study)
+    patients = predictions[["patient_id", "label"]].drop_duplicates().assign(hospital="A", simulated=simulated)
+    write_csv(patients, layout.cohort.patients)
+    write_csv(predictions, layout.predictions)
+    gathered = Gathered(study)
+    metrics = make_metrics(gathered.scored, study)
+    write_csv(metrics, layout.metrics)
+    write_csv(make_effects(metrics, study), layout.effects)
     write_cells(study)
-    write_csv(metrics, study.results / "metrics.csv")
-    write_csv(effects, study.results / "effects.csv")
-    write_csv(predictions, study.results / "predictions.csv")
-    if simulated:
-        limits = {"population_auc": 0.93, "population_n": 100000, "cohort_auc": 0.91, "cohort_n": 90}
-        ceiling = dict.fromkeys(study.grid.modalities, limits)
-        write_json(ceiling, study.results / "cohort" / "ceiling.json")
-    grid = Grid.of(study)
-    history, chosen = gather_history(study.results, grid), chosen_epochs(gather_runs(study.results, grid))
-    images = make_images(study)
-    drawn = {
-        "auc_heatmap": figures.auc_heatmap(metrics, study),
-        "roc_curves": figures.roc_curves(patients, study, simulated),
-        "confusion_matrices": figures.confusion_matrices(patients, study, simulated),
-        "training_curves": figures.training_curves(history, chosen, study, simulated),
-        "example_images": figures.example_images(images, study, simulated),
-        "pretraining_effect": figures.pretraining_effect(effects, study),
-    }
-    for backbone, init in product(study.grid.backbones, study.grid.inits):
-        drawn[f"gradcam_{backbone}_{init}"] = drawn["example_images"]
-    for stem, figure in drawn.items():
-        figures.save(figure, study.results / "figures" / stem)
+    write_stores(study)
+    limits = {"population_auc": 0.93, "population_n": 100000, "cohort_auc": 0.91, "cohort_n": 90}
+    write_json(dict.fromkeys(study.grid.modalities, limits), layout.cohort.ceiling)
+    for exhibit in figures_of(study):
+        figure = draw_figure(exhibit, study, gathered)
+        save_figure(figure, {suffix: exhibit.path(layout, suffix) for suffix in study.figures.formats})
+    for exhibit in panels_of(study) if panels else ():
+        for one, _ in at_each_point(exhibit, study):
+            save_figure(figure, {suffix: one.path(layout, suffix) for suffix in study.figures.formats})

@@ -168,31 +168,31 @@ def evaluate(study: Study, _: Namespace) -> None:
 
 
 def tables(study: Study, _: Namespace) -> None:
-    """Write the tables in four formats."""
-    from sonogrid.reporting.exhibits import write_tables
+    """Write the tables in their formats."""
+    from sonogrid.reporting.making import write_tables
 
     write_tables(study)
 
 
 def figures(study: Study, _: Namespace) -> None:
-    """Draw every figure except the Grad-CAM panels."""
-    from sonogrid.reporting.exhibits import draw_figures, figures
+    """Draw every figure except the panels."""
+    from sonogrid.reporting.exhibits import figures_of
+    from sonogrid.reporting.making import draw_figures
 
-    with progress("figures", len(figures(study))) as advance:
+    with progress("figures", len(figures_of(study))) as advance:
         draw_figures(study, advance)
 
 
 def explain(study: Study, options: Namespace) -> None:
-    """Draw the Grad-CAM panel of one backbone and init, and list what it shows."""
-    from sonogrid.reporting.exhibits import draw_panels
+    """Draw the panels of one backbone and init, and list what they show."""
+    from sonogrid.reporting.making import draw_panels, panel_steps
 
-    count = len(study.cohort.classes) * len(study.explain.quantiles) * len(study.grid.modalities)
-    with progress(f"explain {options.backbone} {options.init}", count) as advance:
+    with progress(f"explain {options.backbone} {options.init}", panel_steps(study)) as advance:
         draw_panels(study, options.backbone, options.init, advance)
 
 
 def report(study: Study, _: Namespace) -> None:
-    """Write the self-contained report."""
+    """Write the self-contained report, and the captions of its tables and figures."""
     from sonogrid.reporting.report import write_report
 
     write_report(study)

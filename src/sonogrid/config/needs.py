@@ -45,21 +45,15 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "rates": ("results", "seed", "cohort.classes", "images", "training", "inits", "grid"),
     "evaluate": ("results", "seed", "cohort.classes", "grid", "splits.folds", "statistics"),
-    "explain": (
-        *("results", "cohort.classes", "images.size", "images.input_size.{backbone}"),
-        *("grid.modalities", "grid.seeds", "splits.folds", "explain"),
-    ),
+    "explain": ("results", "cohort.classes", "grid.modalities", "grid.seeds", "splits.folds", "explain", "figures"),
     "tables": (
         *("study", "results", "cohort.classes", "cohort.reader", "cohort.folders.patients_known"),
         *("grid", "splits.folds", "statistics"),
     ),
-    "figures": (
-        *("study", "results", "cohort.classes", "cohort.reader", "cohort.folders.patients_known"),
-        *("grid", "splits.folds", "statistics"),
-    ),
+    "figures": ("results", "cohort.classes", "grid", "splits.folds", "statistics.pretraining_effect", "figures"),
     "report": (
-        *("study", "results", "seed", "cohort.classes", "cohort.reader", "cohort.folders.patients_known"),
-        *("grid", "splits.folds", "statistics", "explain", "inits.{init}.source"),
+        *("study", "results", "cohort.classes", "cohort.reader", "cohort.folders.patients_known"),
+        *("grid", "splits", "statistics", "explain", "figures"),
     ),
 }
 """Stage -> keys. A name in braces stands for the values of that axis that a job is about; a key that this config does

@@ -1,8 +1,8 @@
-"""The `explain` and `statistics` sections of config.yaml: what is made of the trained models."""
+"""The `explain`, `statistics` and `figures` sections of config.yaml: what is made of the trained models."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -24,4 +24,18 @@ class Statistics(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1.0)
     pretraining_effect: Annotated[tuple[Name, Name], AfterValidator(unique)] | None = Field(
         None, description="[init, reference]: the paired difference of the effect table; null: no table"
+    )
+
+
+def _with_png(formats: tuple[str, ...]) -> tuple[str, ...]:
+    if "png" not in formats:
+        raise ValueError("must have png, which the report shows; svg and pdf are optional")
+    return formats
+
+
+class Figures(Section):
+    """Files of figures and panels."""
+
+    formats: Annotated[tuple[Literal["png", "svg", "pdf"], ...], AfterValidator(unique), AfterValidator(_with_png)] = (
+        Field(("png", "svg"), description="png at 200 dpi, which the report needs; svg and pdf are drawings")
     )

@@ -13,7 +13,7 @@ from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.grid import GridConfig
 from sonogrid.config.images import Images
 from sonogrid.config.inits import Init
-from sonogrid.config.results import Explain, Statistics
+from sonogrid.config.results import Explain, Figures, Statistics
 from sonogrid.config.splits import Splits
 from sonogrid.config.training import Training
 
@@ -53,6 +53,7 @@ class Study(Section):
     training: Training
     explain: Explain = Explain()
     statistics: Statistics = Statistics()
+    figures: Figures = Figures()
 
     @property
     def patients_known(self) -> bool:

@@ -1,4 +1,7 @@
-"""Figures for people: each function takes frames or arrays and returns a Figure; `save` writes it."""
+"""Figures for people: each function takes a study and what was gathered of it, and returns a Figure.
+
+Whoever calls them sets STYLE and prints the title, which says if data are simulated.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +23,10 @@ from sklearn.metrics import roc_curve
 from sonogrid.config.study import Study
 from sonogrid.evaluation.metrics import class_codes, confusion
 from sonogrid.files import whole_file
-from sonogrid.grid import CONFIGURATION, Grid
-from sonogrid.reporting.tables import (
-    ALL,
-    effect_rows,
-    is_simulated,
-    modality_name,
-    plain,
-    primary_rows,
-    signed,
-    value_with_interval,
-)
+from sonogrid.grid import AXES, CONFIGURATION, Grid
+from sonogrid.reporting.gathered import Gathered
+from sonogrid.reporting.tables import ALL, effect_rows, grid_rows
+from sonogrid.reporting.words import modality_name, plain, signed, value_with_interval
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -51,6 +47,7 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": "figure",
     "svg.hashsalt": "sonogrid",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,
 }
 """Style of every figure.
 
@@ -61,24 +58,32 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's colour-blind-safe palette, without its yellow, which does not show on white."""
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-DARK = 0.6
+WHITE_ABOVE = 0.6
 """Share of the colour scale `Blues` above which white text reads better than black."""
 SIMULATED = "Simulated data"
+_REPEATS = [axis for axis in AXES if axis not in CONFIGURATION]
+"""Axes over which a configuration is repeated."""
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write `stem`.png (200 dpi) and `stem`.svg, each whole; the same figure gives the same bytes."""
-    metadata: dict[str, dict[str, str | None]] = {"png": {"Software": None}, "svg": {"Date": None}}
+METADATA: dict[str, dict[str, str | None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
+"""What each format says of itself: nothing that changes with the day or the version."""
+
+
+def save_figure(figure: Figure, paths: Mapping[str, Path]) -> None:
+    """Write a figure in each format to its path, each whole; the same figure gives the same bytes.
+
+    PNG has 200 dpi.
+    """
     with rc_context(STYLE):
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # else every drawing moves the axes by a little
-    paths = []
-    for kind, fields in metadata.items():
-        path = stem.parent / f"{stem.name}.{kind}"
+        figure.set_layout_engine("none")  # otherwise every drawing moves the axes by a little
+    for kind, path in paths.items():
         with whole_file(path) as temporary, rc_context(STYLE):
-            figure.savefig(temporary, format=kind, metadata=fields)
-        paths.append(path)
-    return paths
+            figure.savefig(temporary, format=kind, metadata=METADATA[kind])
 
 
 def set_title(figure: Figure, text: str, simulated: bool) -> None:
@@ -101,7 +106,7 @@ def _of(frame: pd.DataFrame, *key: str) -> pd.DataFrame:
     return frame[at]
 
 
-def _panels(
+def _axes_of(
     rows: Sequence[str], columns: Sequence[str], size: tuple[float, float], share: dict[str, Any]
 ) -> tuple[Figure, NDArray[Any]]:
     """A grid of axes with a title over each column and a label beside each row; `size` in inches a panel."""
@@ -117,15 +122,13 @@ def _panels(
     return figure, axes
 
 
-@rc_context(STYLE)
-def auc_heatmap(metrics: pd.DataFrame, study: Study) -> Figure:
-    """Heat map of the ablation table: rows backbone x init, columns modality, the interval under each value.
+def auc_heatmap(study: Study, gathered: Gathered) -> Figure:
+    """Return a heat map of the ablation table: rows backbone x init, columns modality, intervals under the values.
 
-    `metrics` as in metrics.csv. The colour scale is fixed from 0.5 (chance) to 1. Raises InputError for a
-    missing configuration.
+    The colour scale is fixed from 0.5 (chance) to 1. Raises InputError for a missing configuration.
     """
     grid = Grid.of(study)
-    rows = primary_rows(metrics, grid)
+    rows = grid_rows(gathered.metrics, grid)
     names, shape = _rows(grid), (len(grid.texts("backbone")) * len(grid.texts("init")), len(grid.texts("modality")))
     values = rows["value"].to_numpy(dtype=float).reshape(shape)
     figure = Figure(figsize=(1.35 * shape[1] + 2.6, 0.52 * shape[0] + 1.1))
@@ -135,7 +138,7 @@ def auc_heatmap(metrics: pd.DataFrame, study: Study) -> Figure:
         y, x = divmod(place, shape[1])
         text = value_with_interval(row, plain)
         value, _, bounds = text.partition(" [")
-        colour = "white" if row["value"] > DARK * 0.5 + 0.5 else "black"
+        colour = "white" if row["value"] > WHITE_ABOVE * 0.5 + 0.5 else "black"
         ax.text(x, y - 0.12, value if bounds else text, ha="center", va="center", color=colour, fontsize=10)
         if bounds:
             ax.text(x, y + 0.26, f"[{bounds}", ha="center", va="center", color=colour, fontsize=7)
@@ -150,20 +153,19 @@ def auc_heatmap(metrics: pd.DataFrame, study: Study) -> Figure:
     extend = "min" if np.nanmin(values, initial=1.0) < 0.5 else "neither"
     bar = figure.colorbar(image, ax=ax, label="AUC", extend=extend, fraction=0.06, pad=0.03)
     bar.outline.set_visible(False)
-    set_title(figure, f"Patient-level AUC with interval, mean of {grid.folds} folds", is_simulated(rows))
     return figure
 
 
 def mean_roc(patients: pd.DataFrame, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """ROC curve of class `name` against the rest, averaged vertically over folds.
+    """Return the ROC curve of class `name` against the rest, averaged vertically over seeds and folds.
 
-    `patients` has fold, label and p_{name}, one row a patient. Weights are numbers of case pairs, so that the
-    area under the curve is the weighted fold mean of the AUC. Returns false and true positive rates, both
-    rising from 0 to 1; empty where no fold has the class and the rest. Vertical averaging: Fawcett 2006,
-    doi:10.1016/j.patrec.2005.10.010.
+    `patients` has seed, fold, label and p_{name}, one row per patient and seed. Weights are numbers of case pairs,
+    so that the area under the curve is the mean over seeds of the weighted fold mean of the AUC. Returns false and
+    true positive rates, both rising from 0 to 1; empty where no fold has the class and the rest. Vertical averaging:
+    Fawcett 2006, doi:10.1016/j.patrec.2005.10.010.
     """
     curves, weights = [], []
-    for _, fold in patients.groupby("fold"):
+    for _, fold in patients.groupby(_REPEATS):
         truth = fold["label"].eq(name).to_numpy(dtype=bool)
         pairs = int(truth.sum()) * int((~truth).sum())
         if pairs:
@@ -191,24 +193,22 @@ def _foot_and_head(fpr: NDArray[np.float64], tpr: NDArray[np.float64], at: NDArr
     return np.stack([foot, head], axis=1)
 
 
-@rc_context(STYLE)
-def roc_curves(patients: pd.DataFrame, study: Study, simulated: bool) -> Figure:
-    """One-vs-rest ROC curves, out of fold: rows class, columns modality, lines backbone x init.
+def roc_curves(study: Study, gathered: Gathered) -> Figure:
+    """Return one-vs-rest ROC curves, out of fold: rows class, columns modality, lines backbone x init.
 
-    `patients`: pooled predictions, one row a patient and configuration, with backbone, init, modality, fold,
-    label and p_{class} (metrics.pool_patients). Curves are averaged vertically over folds (`mean_roc`). With
-    two classes the second is shown, as the first is its mirror image.
+    Curves are averaged vertically over seeds and folds (`mean_roc`). With two classes the second is shown, as the
+    first is its mirror image.
     """
     grid = Grid.of(study)
     classes = study.cohort.classes if len(study.cohort.classes) > 2 else study.cohort.classes[1:]
     columns = [modality_name(modality) for modality in grid.texts("modality")]
     share = {"sharex": True, "sharey": True}
-    figure, axes = _panels([f"{name} vs rest" for name in classes], columns, (1.95, 2.0), share)
+    figure, axes = _axes_of([f"{name} vs rest" for name in classes], columns, (1.95, 2.0), share)
     for (row, name), (column, modality) in product(enumerate(classes), enumerate(grid.texts("modality"))):
         ax = axes[row, column]
         ax.plot([0, 1], [0, 1], color="0.8", linewidth=0.8, zorder=0)
         for backbone, init in _rows(grid):
-            fpr, tpr = mean_roc(_of(patients, backbone, init, modality), name)
+            fpr, tpr = mean_roc(_of(gathered.scored, backbone, init, modality), name)
             ax.plot(fpr, tpr, linewidth=1.2, **_look(grid, backbone, init))
         ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     for ax in axes[-1]:
@@ -216,7 +216,6 @@ def roc_curves(patients: pd.DataFrame, study: Study, simulated: bool) -> Figure:
     figure.supylabel("true positive rate", fontsize=8)
     handles = [Line2D([], [], label=f"{one[0]}, {one[1]}", **_look(grid, *one)) for one in _rows(grid)]
     figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(figure, handles))
-    set_title(figure, f"ROC curves by patient, mean of {grid.folds} folds", simulated)
     return figure
 
 
@@ -235,69 +234,64 @@ def _legend_columns(figure: Figure, handles: Sequence[Line2D]) -> int:
     return max(1, min(len(handles), int(figure.get_figwidth() / inches)))
 
 
-@rc_context(STYLE)
-def confusion_matrices(patients: pd.DataFrame, study: Study, simulated: bool) -> Figure:
-    """Confusion matrices by patient, out of fold, all folds together: rows backbone x init, columns modality.
+def confusion_matrices(study: Study, gathered: Gathered) -> Figure:
+    """Return confusion matrices by patient, out of fold, all folds together: rows backbone x init, columns modality.
 
-    `patients` as for `roc_curves`. The predicted class has the highest pooled probability. Entries: count and
-    percentage of the true class, which is also the colour.
+    The predicted class has the highest pooled probability. Entries: count, the mean over seeds, and percentage of the
+    true class, which is also the colour.
     """
-    grid, classes = Grid.of(study), study.cohort.classes
+    grid, classes, n_seeds = Grid.of(study), study.cohort.classes, len(study.grid.seeds)
     columns = [modality_name(modality) for modality in grid.texts("modality")]
     side = max(0.37 * len(classes) + 0.12, 1.2)
     names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
     share = {"sharex": True, "sharey": True}
-    figure, axes = _panels(names, columns, (side + 0.1, side), share)
+    figure, axes = _axes_of(names, columns, (side + 0.1, side), share)
     for (row, (backbone, init)), (column, modality) in product(
         enumerate(_rows(grid)), enumerate(study.grid.modalities)
     ):
-        part = _of(patients, backbone, init, modality)
+        part = _of(gathered.scored, backbone, init, modality)
         p = part[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
-        _draw_confusion(axes[row, column], confusion(class_codes(part["label"], classes), p))
+        counts = confusion(class_codes(part["label"], classes), p) / n_seeds
+        _draw_confusion(axes[row, column], counts, decimals=0 if n_seeds == 1 else 1)
     for ax in axes.flat:
         ax.set_xticks(range(len(classes)), classes, rotation=35, ha="right", rotation_mode="anchor")
         ax.set_yticks(range(len(classes)), classes, rotation=0)
     figure.supxlabel("predicted class", fontsize=8)
     figure.supylabel("true class", fontsize=8)
-    set_title(figure, "Confusion matrices by patient, all folds", simulated)
     return figure
 
 
-def _draw_confusion(ax: Axes, counts: NDArray[np.float64]) -> None:
+def _draw_confusion(ax: Axes, counts: NDArray[np.float64], decimals: int) -> None:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for true, predicted in np.ndindex(*counts.shape):
         part = share[true, predicted]
-        text = f"{counts[true, predicted]:.0f}\n{100 * part:.0f}%"
-        colour = "white" if part > DARK else "black"
+        text = f"{counts[true, predicted]:.{decimals}f}\n{100 * part:.0f}%"
+        colour = "white" if part > WHITE_ABOVE else "black"
         ax.text(predicted, true, text, ha="center", va="center", color=colour, fontsize=6.5, linespacing=1.05)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
 
 
-@rc_context(STYLE)
-def training_curves(
-    history: pd.DataFrame, chosen: Mapping[tuple[str, str, str, int], int], study: Study, simulated: bool
-) -> Figure:
-    """Training and inner loss by epoch, a line a fold: rows backbone x init, columns modality.
+def training_curves(study: Study, gathered: Gathered) -> Figure:
+    """Return training and inner loss by epoch, a line for each seed and fold: rows backbone x init, columns modality.
 
-    `history`: the cells' history.csv (epoch from 1, train_loss, inner_loss; nats) with backbone, init,
-    modality and fold. `chosen`: (backbone, init, modality, fold) -> epoch whose weights were kept, shown
-    as a dot.
+    Losses are in nats; a dot marks the epoch whose weights were kept.
     """
+    history = gathered.histories.merge(gathered.runs[[*AXES, "chosen_epoch"]], on=AXES, validate="many_to_one")
     grid = Grid.of(study)
     names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
     columns = [modality_name(modality) for modality in grid.texts("modality")]
-    figure, axes = _panels(names, columns, (2.1, 1.35), {"sharex": True, "sharey": "row"})
+    figure, axes = _axes_of(names, columns, (2.1, 1.35), {"sharex": True, "sharey": "row"})
     lines = {"train_loss": ("training loss", COLOURS[4]), "inner_loss": ("inner log loss", COLOURS[0])}
     for (row, (backbone, init)), (column, modality) in product(
         enumerate(_rows(grid)), enumerate(study.grid.modalities)
     ):
         ax = axes[row, column]
-        for fold, epochs in _of(history, backbone, init, modality).groupby("fold"):
+        for _, epochs in _of(history, backbone, init, modality).groupby(_REPEATS):
             for loss, (_, colour) in lines.items():
                 ax.plot(epochs["epoch"], epochs[loss], color=colour, linewidth=0.8, alpha=0.8)
-            best = epochs[epochs["epoch"] == chosen[backbone, init, modality, int(str(fold))]]
+            best = epochs[epochs["epoch"] == epochs["chosen_epoch"]]
             ax.plot(best["epoch"], best["inner_loss"], "o", color="black", markersize=2.5, zorder=3)
         ax.xaxis.get_major_locator().set_params(integer=True)
     for ax in axes[-1]:
@@ -306,38 +300,37 @@ def training_curves(
     handles = [Line2D([], [], color=colour, label=label) for label, colour in lines.values()]
     handles.append(Line2D([], [], color="black", marker="o", linestyle="", markersize=3, label="chosen epoch"))
     figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(figure, handles))
-    set_title(figure, "Training curves, a line for each fold", simulated)
     return figure
 
 
-@rc_context(STYLE)
-def example_images(images: Mapping[tuple[str, str], NDArray[np.uint8]], study: Study, simulated: bool) -> Figure:
-    """Example canvases: rows class, columns modality.
+def example_images(study: Study, gathered: Gathered) -> Figure:
+    """Return example canvases, rows class, columns modality: the first of the store, which nobody picked.
 
-    `images`: (class, modality) -> uint8 S x S x 3 from the store; one that is absent gives an empty panel
-    that says so.
+    A class without one has an empty panel that says so.
     """
+    label = gathered.patients.set_index("patient_id")["label"]
     columns = [modality_name(modality) for modality in study.grid.modalities]
-    figure, axes = _panels(study.cohort.classes, columns, (1.9, 1.9), {})
-    for (row, name), (column, modality) in product(enumerate(study.cohort.classes), enumerate(study.grid.modalities)):
-        ax, image = axes[row, column], images.get((name, modality))
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-        if image is None:
-            ax.text(0.5, 0.5, "no image", ha="center", va="center", color="0.4")
-        else:
-            ax.imshow(image, interpolation="nearest")
-    set_title(figure, "Example images as the models see them", simulated)
+    figure, axes = _axes_of(study.cohort.classes, columns, (1.9, 1.9), {})
+    for column, modality in enumerate(study.grid.modalities):
+        store = gathered.store(modality)
+        of_image = store.index["patient_id"].map(label)
+        for row, name in enumerate(study.cohort.classes):
+            ax, found = axes[row, column], store.index.loc[of_image == name, "row"]
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            if len(found):
+                ax.imshow(store.pixels[int(found.iloc[0])], interpolation="nearest")
+            else:
+                ax.text(0.5, 0.5, "no image", ha="center", va="center", color="0.4", transform=ax.transAxes)
     return figure
 
 
-@rc_context(STYLE)
-def pretraining_effect(effects: pd.DataFrame, study: Study) -> Figure:
-    """Forest plot of the paired differences of the pre-training effect, main effect last.
+def pretraining_effect(study: Study, gathered: Gathered) -> Figure:
+    """Return a forest plot of the paired differences of the pre-training effect, main effect last.
 
-    `effects` as in effects.csv. Raises InputError for a missing difference.
+    Raises InputError for a missing difference.
     """
-    rows = effect_rows(effects, study)
+    rows = effect_rows(gathered.effects, study)
     assert study.statistics.pretraining_effect is not None
     init, reference = study.statistics.pretraining_effect
     figure = Figure(figsize=(6.4, 0.24 * len(rows) + 1.3))
@@ -365,5 +358,4 @@ def pretraining_effect(effects: pd.DataFrame, study: Study) -> Figure:
     ax.grid(axis="x", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.set_xlabel(f"difference in AUC by patient: {init} minus {reference}")
-    set_title(figure, "Pre-training effect", is_simulated(rows))
     return figure

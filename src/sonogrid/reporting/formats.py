@@ -15,11 +15,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from sonogrid.files import write_csv, write_text
+from sonogrid.reporting.words import MINUS
 
-MINUS = "\N{MINUS SIGN}"
 
-
-class Entry(NamedTuple):
+class TableEntry(NamedTuple):
     """One cell of a printed table: its text and the letter of its footnote, or none."""
 
     text: str
@@ -30,17 +29,18 @@ class Entry(NamedTuple):
 class Table:
     """A table for people beside the numbers it was printed from."""
 
-    name: str
-    """Stem of its files."""
-    caption: str
     head: tuple[str, ...]
-    body: tuple[tuple[Entry, ...], ...]
+    body: tuple[tuple[TableEntry, ...], ...]
     row_heads: int
     """How many leading columns name the row; a rule is drawn where the first of them changes."""
-    notes: tuple[tuple[str, str], ...]
-    """Footnotes: letter and text."""
     data: pd.DataFrame
-    """The same content unformatted: one row a measurement."""
+    """The same content unformatted: one row per measurement."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """Footnotes: letter and text."""
+    name: str = ""
+    """Stem of its files; set from its entry in the list of exhibits."""
+    caption: str = ""
+    """Set from its entry too."""
 
 
 _MARKDOWN = {character: f"\\{character}" for character in "\\`*|$~"} | {"&": "&amp;", "\n": " "}
@@ -75,7 +75,7 @@ def to_markdown(table: Table) -> str:
     def line(texts: Iterable[str]) -> str:
         return "| " + " | ".join(texts) + " |"
 
-    def entry(one: Entry) -> str:
+    def entry(one: TableEntry) -> str:
         return escape_markdown(one.text) + (f"<sup>{one.mark}</sup>" if one.mark else "")
 
     rules = ["---" if column < table.row_heads else "---:" for column in range(len(table.head))]
@@ -94,7 +94,7 @@ def _groups(table: Table) -> list[bool]:
 def to_latex(table: Table) -> str:
     """The table as a LaTeX float for the booktabs package."""
 
-    def entry(one: Entry) -> str:
+    def entry(one: TableEntry) -> str:
         return escape_latex(one.text) + (rf"\textsuperscript{{{one.mark}}}" if one.mark else "")
 
     columns = "l" * table.row_heads + "r" * (len(table.head) - table.row_heads)
@@ -120,7 +120,7 @@ def to_latex(table: Table) -> str:
 def to_html(table: Table) -> str:
     """The table as an HTML fragment: a `table` with caption and scopes, then its footnotes."""
 
-    def entry(one: Entry) -> str:
+    def entry(one: TableEntry) -> str:
         return html.escape(one.text) + (f"<sup>{one.mark}</sup>" if one.mark else "")
 
     lines = ["<table>", f"<caption>{html.escape(table.caption)}</caption>", "<thead><tr>"]
@@ -147,12 +147,14 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values) + "\n"
 
 
-def write_table(table: Table, folder: Path) -> list[Path]:
-    """Write `folder/{name}.csv`, `.md`, `.tex` and `.html`, each whole; the CSV holds unformatted numbers."""
-    stem = folder / table.name
-    page = render("table.html.jinja", table=table, fragment=Markup(to_html(table)))
-    write_csv(table.data, stem.with_suffix(".csv"))
-    write_text(to_markdown(table), stem.with_suffix(".md"))
-    write_text(to_latex(table), stem.with_suffix(".tex"))
-    write_text(page, stem.with_suffix(".html"))
-    return [stem.with_suffix(suffix) for suffix in (".csv", ".md", ".tex", ".html")]
+def to_page(table: Table) -> str:
+    """Return the table as an HTML page of its own."""
+    return render("table.html.jinja", table=table, fragment=Markup(to_html(table)))
+
+
+def write_table(table: Table, suffix: str, path: Path) -> None:
+    """Write a table in one format, whole; the CSV holds unformatted numbers."""
+    if suffix == "csv":
+        write_csv(table.data, path)
+    else:
+        write_text({"html": to_page, "md": to_markdown, "tex": to_latex}[suffix](table), path)

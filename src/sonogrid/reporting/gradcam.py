@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pytorch_grad_cam import GradCAM
@@ -17,14 +16,13 @@ from torch import Tensor, nn
 
 from sonogrid.config.study import Study
 from sonogrid.evaluation.metrics import pool_patients
-from sonogrid.reporting.figures import STYLE, set_title
-from sonogrid.reporting.tables import modality_name
+from sonogrid.reporting.words import modality_name
 from sonogrid.training.backbones import metadata, normalise
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One picture of a panel: the canvas (S x S x 3 uint8), its map (S x S in [0, 1]) and lesion mask, if known."""
+class MappedImage:
+    """One image of a panel: the canvas (S x S x 3 uint8), its map (S x S in [0, 1]) and lesion mask, if known."""
 
     canvas: NDArray[np.uint8]
     heat: NDArray[np.float32]
@@ -107,43 +105,39 @@ def share_in_lesion(heat: NDArray[np.float32], lesion: NDArray[np.bool_] | None)
     return float(heat[lesion].sum()) / total if lesion is not None and total > 0 else float("nan")
 
 
-def panel_figure(
-    panels: dict[tuple[str, float, str], Panel], study: Study, backbone: str, init: str, simulated: bool
-) -> Figure:
-    """Rows class and quantile, columns modality; each the image, and the image under its map.
+def panel_figure(images: Mapping[tuple[str, float, str], MappedImage], study: Study) -> Figure:
+    """Return a figure with rows class and quantile, columns modality; each the image, and the image under its map.
 
-    `panels`: (class, quantile, modality) -> Panel. A white line is the outline of the lesion mask.
+    `images`: (class, quantile, modality) -> MappedImage. A white line is the outline of the lesion mask.
     """
     rows = [(name, quantile) for name in study.cohort.classes for quantile in study.explain.quantiles]
     modalities = study.grid.modalities
     size = (2.55 * len(modalities) + 0.5, 1.5 * len(rows) + 0.7)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(max(size[0], 3.6), size[1]))
-        axes = figure.subplots(len(rows), 2 * len(modalities), squeeze=False)
-        for ax in axes.flat:
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-        for row, (name, quantile) in enumerate(rows):
-            label = name if len(study.explain.quantiles) == 1 else f"{name}\nquantile {quantile:g}"
-            axes[row, 0].set_ylabel(label)
-            for column, modality in enumerate(modalities):
-                _draw(axes[row, 2 * column : 2 * column + 2], panels.get((name, quantile, modality)))
+    figure = Figure(figsize=(max(size[0], 3.6), size[1]))
+    axes = figure.subplots(len(rows), 2 * len(modalities), squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    for row, (name, quantile) in enumerate(rows):
+        label = name if len(study.explain.quantiles) == 1 else f"{name}\nquantile {quantile:g}"
+        axes[row, 0].set_ylabel(label)
         for column, modality in enumerate(modalities):
-            axes[0, 2 * column].set_title(
-                f"{modality_name(modality)}\n{axes[0, 2 * column].get_title()}".strip(), fontsize=7
-            )
-        set_title(figure, f"Grad-CAM of the true class, {backbone}, {init}", simulated)
+            _draw(axes[row, 2 * column : 2 * column + 2], images.get((name, quantile, modality)))
+    for column, modality in enumerate(modalities):
+        axes[0, 2 * column].set_title(
+            f"{modality_name(modality)}\n{axes[0, 2 * column].get_title()}".strip(), fontsize=7
+        )
     return figure
 
 
-def _draw(axes: NDArray[np.object_], panel: Panel | None) -> None:
+def _draw(axes: NDArray[np.object_], image: MappedImage | None) -> None:
     plain, mapped = axes
-    if panel is None:
+    if image is None:
         plain.text(0.5, 0.5, "no patient", ha="center", va="center", color="0.4", transform=plain.transAxes)
         return
-    plain.imshow(panel.canvas)
-    mapped.imshow(panel.canvas.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    mapped.imshow(panel.heat, cmap="inferno", alpha=0.35 + 0.4 * panel.heat, vmin=0, vmax=1)
-    if panel.lesion is not None and panel.lesion.any():
-        mapped.contour(panel.lesion.astype(float), levels=[0.5], colors="white", linewidths=0.6)
-    mapped.set_title(f"p = {panel.p_true:.2f}, says {panel.predicted}", fontsize=6)
+    plain.imshow(image.canvas)
+    mapped.imshow(image.canvas.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    mapped.imshow(image.heat, cmap="inferno", alpha=0.35 + 0.4 * image.heat, vmin=0, vmax=1)
+    if image.lesion is not None and image.lesion.any():
+        mapped.contour(image.lesion.astype(float), levels=[0.5], colors="white", linewidths=0.6)
+    mapped.set_title(f"p = {image.p_true:.2f}, says {image.predicted}", fontsize=6)

@@ -1,89 +1,51 @@
-"""Tables for people: the ablation table and the pre-training effect, as CSV, Markdown, LaTeX and HTML."""
+"""Tables for people: each function takes a study and what was gathered of it, and returns a Table."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from itertools import count, product
-from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sonogrid.config.study import Study
-from sonogrid.evaluation.predictions import exact_number
+from sonogrid.evaluation.measurements import primary_rows
 from sonogrid.grid import CONFIGURATION, Grid
 from sonogrid.problems import Problems
-from sonogrid.reporting.formats import MINUS, Entry, Table
+from sonogrid.reporting.formats import Table, TableEntry
+from sonogrid.reporting.gathered import Gathered
+from sonogrid.reporting.words import (
+    METHOD_NAMES,
+    ResultRow,
+    counted,
+    duration,
+    modality_name,
+    p_text,
+    plain,
+    signed,
+    value_with_interval,
+)
 
-PRIMARY = "roc_auc_ovo"
-"""The metric of every table: macro one-vs-one ROC AUC; with two classes the plain ROC AUC."""
 ALL = "all"
 """Backbone and modality in effects.csv of the main effect over backbones and modalities."""
 NO_PATIENTS = (
-    "The source has no patient ids: each picture counts as a patient, and pictures of one person can stand in"
+    "The source has no patient ids: each picture counts as a patient, and pictures of one person can be in"
     " several folds, so that the values are optimistic."
 )
-NUMBERS = ("value", "low", "high", "confidence", "p", "p_holm", "n_patients", "n_images")
-"""Columns of metrics.csv and effects.csv that hold numbers."""
-MODALITY_NAMES = {"bmode": "B-mode", "cdfi": "CDFI", "elastography": "Elastography"}
-METHOD_NAMES = {"bca": "BCa", "percentile": "percentile"}
-
-Row = Mapping[str, Any] | pd.Series
-"""A row of metrics or effects, by column name."""
 
 
-def modality_name(modality: str) -> str:
-    """A modality as people write it; an unknown one stays as it is."""
-    return MODALITY_NAMES.get(modality, modality)
+def grid_rows(metrics: pd.DataFrame, grid: Grid) -> pd.DataFrame:
+    """Return the primary measurement of every configuration, averaged over folds and seeds, in the order of the grid.
 
-
-def read_measurements(path: Path) -> pd.DataFrame:
-    """metrics.csv or effects.csv: names stay text, even `007` or `NA`; an empty number is NaN."""
-    table = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8")
-    numbers = [name for name in NUMBERS if name in table.columns]
-    return table.assign(**table[numbers].map(exact_number))
-
-
-def is_simulated(frame: pd.DataFrame) -> bool:
-    """Whether any row of metrics or effects comes from simulated patients."""
-    return bool(frame["simulated"].astype(str).eq("True").any())
-
-
-def signed(value: float) -> str:
-    """A difference with its sign, three decimals, and a true minus sign; what rounds to zero has no sign."""
-    text = f"{value:+.3f}"
-    return "0.000" if float(text) == 0 else text.replace("-", MINUS)
-
-
-def plain(value: float) -> str:
-    """A value with three decimals."""
-    return f"{value:.3f}"
-
-
-def p_value(p: float) -> str:
-    """A p value as journals print it."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def primary_rows(metrics: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    """The primary measurement of every configuration, in the order of the grid.
-
-    Columns as in metrics.csv. Taken are patient level, log-opinion pool, fold mean, with the BCa interval; a
-    value that is not defined may come without one. Raises InputError naming every configuration that is
-    missing, doubled, or has no value and no reason.
+    Columns as in metrics.csv. Raises InputError naming every configuration that is missing, given twice, or has
+    neither a value nor a reason.
     """
-    chosen = metrics[
-        metrics["fold"].astype(str).eq("mean")
-        & metrics["level"].eq("patient")
-        & metrics["pooling"].eq("log")
-        & metrics["metric"].eq(PRIMARY)
-    ]
-    wanted = [(one.backbone, one.init, one.modality) for one in grid.configurations()]
-    what = "patient-level fold-mean value with a BCa interval"
-    return _exactly_one(_with_bca(chosen), wanted, "metrics.csv", what)
+    wanted = [astuple(configuration) for configuration in grid.configurations()]
+    return _exactly_one(primary_rows(metrics), wanted, "metrics.csv", "primary value")
 
 
 def effect_rows(effects: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -98,33 +60,25 @@ def effect_rows(effects: pd.DataFrame, study: Study) -> pd.DataFrame:
         problems.raise_if_any()
     assert study.statistics.pretraining_effect is not None
     init, reference = study.statistics.pretraining_effect
-    chosen = effects[effects["init"].eq(init) & effects["reference"].eq(reference) & effects["metric"].eq(PRIMARY)]
+    chosen = effects[effects["init"].eq(init) & effects["reference"].eq(reference)]
     grid = Grid.of(study)
     wanted = [
         (backbone, init, modality) for backbone, modality in product(grid.texts("backbone"), grid.texts("modality"))
     ]
     wanted += [(ALL, init, ALL)] * (len(wanted) > 1)
-    what = f"paired difference to {reference} with a BCa interval"
-    return _exactly_one(_with_bca(chosen), wanted, "effects.csv", what)
+    return _exactly_one(chosen, wanted, "effects.csv", f"paired difference to {reference}")
 
 
-def _with_bca(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows with a BCa interval, or with none: a row whose interval no method could make is given once."""
-    bca = frame[frame["method"].eq("bca") & frame["low"].notna()]
-    made = pd.MultiIndex.from_frame(bca[CONFIGURATION])
-    none = frame[frame["low"].isna() & ~pd.MultiIndex.from_frame(frame[CONFIGURATION]).isin(made)]
-    return pd.concat([bca, none.drop_duplicates([*CONFIGURATION, "value"])])
-
-
-def _exactly_one(frame: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], file: str, what: str) -> pd.DataFrame:
-    """One row for each wanted (backbone, init, modality), in that order; InputError names the others."""
-    places: dict[tuple[str, str, str], list[int]] = {}
+def _exactly_one(frame: pd.DataFrame, wanted: Sequence[tuple[str, ...]], file: str, what: str) -> pd.DataFrame:
+    """Return one row for each wanted configuration, in that order; raise InputError naming the others."""
+    places: dict[tuple[str, ...], list[int]] = {}
     for place, key in enumerate(zip(*(frame[name] for name in CONFIGURATION), strict=True)):
         places.setdefault(key, []).append(place)
     problems = Problems()
     taken = []
     for key in wanted:
-        where = f"{file}, backbone {key[0]}, init {key[1]}, modality {key[2]}"
+        named = (f"{axis} {value}" for axis, value in zip(CONFIGURATION, key, strict=True))
+        where = f"{file}, {', '.join(named)}"
         found = places.get(key, [])
         if len(found) != 1:
             problems.add(where, f"has {len(found)} rows for the {what}", "Complete the cells and evaluate again")
@@ -137,92 +91,133 @@ def _exactly_one(frame: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], fi
     return frame.iloc[taken].reset_index(drop=True)
 
 
-def ablation_table(metrics: pd.DataFrame, study: Study) -> Table:
-    """The ablation table: rows backbone x init, columns modality, entries `AUC [low, high]`.
+def ablation_table(study: Study, gathered: Gathered) -> Table:
+    """Return the ablation table: rows backbone x init, columns modality, entries `AUC [low, high]`.
 
     `data` holds the numbers behind it, a row for each configuration. Raises InputError for a missing one.
     """
     grid = Grid.of(study)
-    rows = primary_rows(metrics, grid)
+    rows = grid_rows(gathered.metrics, grid)
     marks, footnotes = _footnotes(rows)
     entries = {
-        (row["backbone"], row["init"], row["modality"]): Entry(
+        (row["backbone"], row["init"], row["modality"]): TableEntry(
             value_with_interval(row, plain), marks.get(_note(row), "")
         )
         for row in _records(rows)
     }
     body = tuple(
-        (Entry(backbone), Entry(init), *(entries[backbone, init, modality] for modality in grid.texts("modality")))
+        (
+            TableEntry(backbone),
+            TableEntry(init),
+            *(entries[backbone, init, modality] for modality in grid.texts("modality")),
+        )
         for backbone, init in product(grid.texts("backbone"), grid.texts("init"))
     )
     head = ("Backbone", "Init", *(modality_name(modality) for modality in grid.texts("modality")))
-    what = f"{metric_name(study)} at patient level, averaged over {grid.folds} folds"
-    text = caption(f"{what} (weights: number of case pairs)", study, rows)
-    return Table("ablation", text, head, body, 2, footnotes, _numbers(rows))
+    return Table(head, body, 2, rows, footnotes)
 
 
-def pretraining_effect_table(effects: pd.DataFrame, study: Study) -> Table:
-    """Paired differences between two inits: a row for each backbone and modality, last the main effect.
+def pretraining_effect_table(study: Study, gathered: Gathered) -> Table:
+    """Return paired differences between two inits: a row for each backbone and modality, last the main effect.
 
     Raises InputError for a missing difference, or when the study declares no pre-training effect.
     """
-    rows = effect_rows(effects, study)
+    rows = effect_rows(gathered.effects, study)
     marks, footnotes = _footnotes(rows)
     body = tuple(
         (
-            Entry("all backbones" if row["backbone"] == ALL else row["backbone"]),
-            Entry("all modalities" if row["modality"] == ALL else modality_name(row["modality"])),
-            Entry(value_with_interval(row, signed), marks.get(_note(row), "")),
-            Entry(_or_dash(row["p"], p_value)),
-            Entry(_or_dash(row["p_holm"], p_value)),
-            Entry(f"{row['n_patients']:.0f}"),
+            TableEntry("all backbones" if row["backbone"] == ALL else row["backbone"]),
+            TableEntry("all modalities" if row["modality"] == ALL else modality_name(row["modality"])),
+            TableEntry(value_with_interval(row, signed), marks.get(_note(row), "")),
+            TableEntry(p_text(row["p"])),
+            TableEntry(p_text(row["p_holm"])),
+            TableEntry(f"{row['n_patients']:.0f}"),
         )
         for row in _records(rows)
     )
     head = ("Backbone", "Modality", "Difference in AUC", "p", "p (Holm)", "Patients")
-    text = caption(effect_name(study), study, rows)
-    extra = "The same patients and the same resamples on both sides; p is two-sided, Holm within this table."
-    return Table("pretraining_effect", f"{text} {extra}", head, body, 2, footnotes, rows)
+    return Table(head, body, 2, rows, footnotes)
 
 
-def metric_name(study: Study) -> str:
-    """The primary metric in words."""
-    return "ROC AUC" if len(study.cohort.classes) == 2 else "Macro one-vs-one ROC AUC"
+def ceiling_table(study: Study, gathered: Gathered) -> Table:
+    """Return for each modality the ceiling of the simulation beside the highest value of the ablation table."""
+    rows = grid_rows(gathered.metrics, Grid.of(study))
+    body, data = [], []
+    for modality, group in rows.groupby("modality", sort=False):
+        limits = gathered.ceiling.get(str(modality))
+        if limits is None or group["value"].isna().all():
+            continue
+        best = group.iloc[int(np.nanargmax(group["value"]))]
+        body.append(
+            (
+                TableEntry(modality_name(str(modality))),
+                TableEntry(f"{limits['population_auc']:.3f} (n = {limits['population_n']:,})"),
+                TableEntry(f"{limits['cohort_auc']:.3f} (n = {limits['cohort_n']:,})"),
+                TableEntry(value_with_interval(best, plain)),
+                TableEntry(f"{best['backbone']}, {best['init']}"),
+            )
+        )
+        highest = {"highest": best["value"], "backbone": best["backbone"], "init": best["init"]}
+        data.append({"modality": modality, **limits, **highest})
+    head = ("Modality", "Ceiling, population", "Ceiling, cohort", "Highest in the table", "Reached by")
+    return Table(head, tuple(body), 1, pd.DataFrame(data))
 
 
-def effect_name(study: Study) -> str:
-    """What the effect table and its plot show, in words."""
-    assert study.statistics.pretraining_effect is not None
-    init, reference = study.statistics.pretraining_effect
-    metric = metric_name(study).replace("Macro", "macro")
-    return f"Pre-training effect: {metric} at patient level of init {init} minus init {reference}"
+def training_times_table(study: Study, gathered: Gathered) -> Table:
+    """Return the training time of each backbone and init, and of all cells together."""
+    groups = [(key, part) for key, part in gathered.runs.groupby(["backbone", "init"], sort=False)]
+    body, data = [], []
+    for (backbone, init), part in [*groups, ((ALL, ALL), gathered.runs)]:
+        median, total = float(part["seconds"].median()), float(part["seconds"].sum())
+        body.append(
+            (
+                TableEntry("all backbones" if backbone == ALL else str(backbone)),
+                TableEntry("all inits" if init == ALL else str(init)),
+                TableEntry(str(len(part))),
+                TableEntry(f"{part['epochs_run'].median():g}"),
+                TableEntry(duration(median)),
+                TableEntry(duration(total)),
+            )
+        )
+        epochs = part["epochs_run"].median()
+        times = {"cells": len(part), "epochs": epochs, "seconds_median": median, "seconds_sum": total}
+        data.append({"backbone": backbone, "init": init, **times})
+    head = ("Backbone", "Init", "Cells", "Epochs", "One cell", "All")
+    return Table(head, tuple(body), 2, pd.DataFrame(data))
 
 
-def caption(what: str, study: Study, rows: pd.DataFrame) -> str:
-    """The caption of a table or figure of intervals, in every format: what, n, folds, interval, origin.
+def caption_tail(study: Study, data: pd.DataFrame) -> str:
+    """Return the end of a table's caption: interval, study, folds, seeds, and how many patients.
 
-    `rows` has the columns modality, n_patients, confidence, method and simulated of what is shown. The first
-    words are 'Simulated data.' if any row is simulated.
+    Interval and patients are read from the columns of `data`, as far as it has them.
     """
-    levels = sorted({f"{100 * level:g}%" for level in rows["confidence"].dropna()})
-    methods = sorted({METHOD_NAMES.get(method, str(method)) for method in rows["method"].dropna()})
-    counts = ", ".join(
-        f"{modality_name(str(modality))} {_span(group)}"
-        for modality, group in rows.groupby("modality", sort=False)["n_patients"]
-        if modality != ALL
-    )
     sentences = [
-        "Simulated data." if is_simulated(rows) else "",
-        f"{what}, with {' and '.join(levels)} {' and '.join(methods)} interval"
-        f" ({study.statistics.resamples:,} bootstrap resamples of patients, by class within folds)."
-        if levels
-        else f"{what}.",
-        "Images of a patient are pooled by the log-opinion pool.",
-        f"Study {study.study}: {len(study.cohort.classes)} classes, {study.splits.folds} folds by patient;"
-        f" patients: {counts}.",
+        _interval(study, data) if {"confidence", "method"} <= set(data.columns) else "",
+        f"Study {study.study}: {len(study.cohort.classes)} classes, {counted(study.splits.folds, 'fold')} by patient,"
+        f" {counted(len(study.grid.seeds), 'seed')}{_patients(data)}.",
         "" if study.patients_known else NO_PATIENTS,
     ]
-    return " ".join(sentence for sentence in sentences if sentence)
+    return " ".join(filter(None, sentences))
+
+
+def _interval(study: Study, data: pd.DataFrame) -> str:
+    levels = sorted({f"{100 * level:g}%" for level in data["confidence"].dropna()})
+    methods = sorted({METHOD_NAMES.get(method, str(method)) for method in data["method"].dropna()} - {""})
+    if not levels:
+        return ""
+    resamples = f"{study.statistics.resamples:,} bootstrap resamples of patients, by class within folds"
+    return f"In brackets the {' and '.join(levels)} {' and '.join(methods)} interval ({resamples})."
+
+
+def _patients(data: pd.DataFrame) -> str:
+    if not {"modality", "n_patients"} <= set(data.columns):
+        return ""
+    counts = (
+        f"{modality_name(str(modality))} {_span(group)}"
+        for modality, group in data.groupby("modality", sort=False)["n_patients"]
+        if modality != ALL
+    )
+    return f"; patients: {', '.join(counts)}"
 
 
 def _span(counts: pd.Series[Any]) -> str:
@@ -230,24 +225,11 @@ def _span(counts: pd.Series[Any]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def value_with_interval(row: Row, number: Any) -> str:
-    """`value [low, high]` of a row, or words where value or interval is not defined."""
-    if math.isnan(row["value"]):
-        return "not defined"
-    if math.isnan(row["low"]):
-        return f"{number(row['value'])} [not defined]"
-    return f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]"
-
-
-def _or_dash(value: float, number: Any) -> str:
-    return "not tested" if math.isnan(value) else str(number(value))
-
-
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in record.items()} for record in rows.to_dict("records")]
 
 
-def _note(row: Row) -> str:
+def _note(row: ResultRow) -> str:
     return "" if pd.isna(row["note"]) else str(row["note"]).strip()
 
 
@@ -274,21 +256,3 @@ def _letters() -> Iterator[str]:
     """a to z, then aa, ab, ..."""
     for length in count(1):
         yield from map("".join, product(ascii_lowercase, repeat=length))
-
-
-def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
-    constant = ["fold", "level", "pooling", "metric"]
-    return rows[
-        [
-            *CONFIGURATION,
-            *constant,
-            "value",
-            "low",
-            "high",
-            "confidence",
-            "method",
-            "n_patients",
-            "simulated",
-            "note",
-        ]
-    ]

@@ -12,28 +12,56 @@ import pytest
 from dummy_study import BINARY, DEMO, make_effects, make_metrics, make_predictions, make_study
 
 from sonogrid.config.cohort import FoldersSource
-from sonogrid.evaluation.metrics import pool_patients
+from sonogrid.config.study import Study
+from sonogrid.evaluation.measurements import read_measurements
 from sonogrid.files import write_csv
 from sonogrid.problems import InputError
+from sonogrid.reporting.exhibits import tables_of
 from sonogrid.reporting.formats import (
-    Entry,
     Table,
+    TableEntry,
     escape_latex,
     escape_markdown,
     to_html,
     to_latex,
     to_markdown,
+    to_page,
     write_table,
 )
-from sonogrid.reporting.tables import ablation_table, p_value, pretraining_effect_table, read_measurements, signed
+from sonogrid.reporting.gathered import Gathered
+from sonogrid.reporting.making import make_table
+from sonogrid.reporting.words import p_text, signed
+
+
+def scored(study: Study) -> pd.DataFrame:
+    gathered = Gathered(study)
+    vars(gathered).update(predictions=make_predictions(study))
+    return gathered.scored
+
 
 STUDY = make_study(DEMO)
-METRICS = make_metrics(pool_patients(make_predictions(STUDY), STUDY.cohort.classes), STUDY)
+METRICS = make_metrics(scored(STUDY), STUDY)
 EFFECTS = make_effects(METRICS, STUDY)
 FORMATS = {"md": to_markdown, "tex": to_latex, "html": to_html}
 HOSTILE = "a<b & $x_1"
 PRIMARY = METRICS["fold"].eq("mean") & METRICS["level"].eq("patient") & METRICS["pooling"].eq("log")
 PRIMARY &= METRICS["metric"].eq("roc_auc_ovo") & METRICS["method"].eq("bca")
+
+
+def ablation(metrics: pd.DataFrame = METRICS, study: Study = STUDY, simulated: bool = True) -> Table:
+    """The ablation table of these metrics."""
+    return make("ablation", study, simulated, metrics=metrics)
+
+
+def effect(effects: pd.DataFrame = EFFECTS, study: Study = STUDY, simulated: bool = True) -> Table:
+    """The table of the pre-training effect."""
+    return make("pretraining_effect", study, simulated, effects=effects)
+
+
+def make(name: str, study: Study, simulated: bool, **frames: pd.DataFrame) -> Table:
+    gathered = Gathered(study)
+    vars(gathered).update(simulated=simulated, **frames)
+    return make_table(next(one for one in tables_of(study) if one.stem == name), study, gathered)
 
 
 def at(backbone: str, init: str, modality: str, frame: pd.DataFrame = METRICS) -> pd.Series[bool]:
@@ -52,18 +80,18 @@ def test_every_format_prints_the_numbers_of_metrics_in_grid_order(form: str) -> 
     for key in product(DEMO["backbones"], DEMO["inits"], DEMO["modalities"]):
         row = METRICS[PRIMARY & at(*key)].iloc[0]
         wanted.append(tuple(f"{row[name]:.3f}" for name in ("value", "low", "high")))
-    assert printed_numbers(FORMATS[form](ablation_table(METRICS, STUDY))) == wanted
+    assert printed_numbers(FORMATS[form](ablation())) == wanted
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_prints_the_differences_and_the_main_effect_last(form: str) -> None:
-    shown = printed_numbers(FORMATS[form](pretraining_effect_table(EFFECTS, STUDY)))
+    shown = printed_numbers(FORMATS[form](effect()))
     wanted = [tuple(f"{row[name]:+.3f}" for name in ("value", "low", "high")) for _, row in EFFECTS.iterrows()]
     assert shown == wanted and EFFECTS["modality"].iloc[-1] == "all"
 
 
 def test_csv_keeps_every_digit_of_metrics(tmp_path: Path) -> None:
-    write_table(ablation_table(METRICS, STUDY), tmp_path)
+    write_table(ablation(), "csv", tmp_path / "ablation.csv")
     with (tmp_path / "ablation.csv").open(encoding="utf-8", newline="") as file:
         read = list(csv.DictReader(file))
     columns = ["backbone", "init", "modality", "value", "low", "high", "n_patients"]
@@ -74,19 +102,19 @@ def test_csv_keeps_every_digit_of_metrics(tmp_path: Path) -> None:
 
 def test_order_of_metrics_does_not_matter() -> None:
     shuffled = METRICS.sample(frac=1, random_state=3)
-    assert to_markdown(ablation_table(shuffled, STUDY)) == to_markdown(ablation_table(METRICS, STUDY))
+    assert to_markdown(ablation(shuffled)) == to_markdown(ablation())
 
 
 def test_a_table_read_back_from_csv_is_the_same(tmp_path: Path) -> None:
     METRICS.to_csv(tmp_path / "metrics.csv", index=False)
     again = pd.read_csv(tmp_path / "metrics.csv")
-    assert to_latex(ablation_table(again, STUDY)) == to_latex(ablation_table(METRICS, STUDY))
+    assert to_latex(ablation(again)) == to_latex(ablation())
 
 
 def test_all_missing_configurations_are_named_at_once() -> None:
     lost = [("resnet18", "scratch", "cdfi"), ("vit_tiny_patch16_224", "pretrained", "bmode")]
     with pytest.raises(InputError) as caught:
-        ablation_table(METRICS[~(at(*lost[0]) | at(*lost[1]))], STUDY)
+        ablation(METRICS[~(at(*lost[0]) | at(*lost[1]))])
     where = [problem.where for problem in caught.value.problems]
     assert where == [f"metrics.csv, backbone {b}, init {i}, modality {m}" for b, i, m in lost]
 
@@ -94,33 +122,33 @@ def test_all_missing_configurations_are_named_at_once() -> None:
 def test_a_configuration_given_twice_is_refused() -> None:
     double = METRICS[PRIMARY & at("resnet18", "scratch", "cdfi")]
     with pytest.raises(InputError, match="resnet18, init scratch, modality cdfi: has 2 rows"):
-        ablation_table(pd.concat([METRICS, double], ignore_index=True), STUDY)
+        ablation(pd.concat([METRICS, double], ignore_index=True))
 
 
 def test_a_missing_main_effect_is_refused() -> None:
     with pytest.raises(InputError, match="backbone all, init pretrained, modality all: has 0 rows"):
-        pretraining_effect_table(EFFECTS[EFFECTS["modality"].ne("all")], STUDY)
+        effect(EFFECTS[EFFECTS["modality"].ne("all")])
 
 
 def test_one_difference_needs_no_main_effect() -> None:
     study = make_study(BINARY)
-    metrics = make_metrics(pool_patients(make_predictions(study), study.cohort.classes), study)
-    table = pretraining_effect_table(make_effects(metrics, study), study)
+    metrics = make_metrics(scored(study), study)
+    table = effect(make_effects(metrics, study), study)
     assert [row[0].text for row in table.body] == ["resnet18"]
-    assert ablation_table(metrics, study).caption.startswith("Simulated data. ROC AUC at patient level")
+    assert ablation(metrics, study).caption.startswith("Simulated data. ROC AUC at patient level")
 
 
 def test_undefined_value_shows_words_and_its_reason_once() -> None:
     metrics = METRICS.copy()
     place = at("resnet18", "scratch", "cdfi")
     metrics.loc[place, ["value", "low", "high"]] = np.nan
-    metrics.loc[place, ["method", "note"]] = ["", "not defined: no pair to compare"]
-    table = ablation_table(metrics, STUDY)
-    assert table.body[0][3] == Entry("not defined", "a")
+    metrics.loc[place, "note"] = "not defined: no pair to compare"
+    table = ablation(metrics)
+    assert table.body[0][3] == TableEntry("not defined", "a")
     assert table.notes == (("a", "not defined: no pair to compare"),)
     metrics.loc[place, "note"] = ""
     with pytest.raises(InputError, match="modality cdfi: has neither a value nor a note"):
-        ablation_table(metrics, STUDY)
+        ablation(metrics)
 
 
 def test_notes_that_differ_in_numbers_share_a_footnote() -> None:
@@ -128,11 +156,11 @@ def test_notes_that_differ_in_numbers_share_a_footnote() -> None:
     words = "pooled {} and fold mean {} differ by more than 0.01"
     metrics.loc[at("resnet18", "scratch", "bmode"), "note"] = words.format("0.700", "0.760")
     metrics.loc[at("resnet18", "scratch", "cdfi"), "note"] = "interval from fewer resamples"
-    one = ablation_table(metrics, STUDY)
+    one = ablation(metrics)
     assert [entry.mark for entry in one.body[0]] == ["", "", "a", "b", ""]
     assert one.notes[0] == ("a", words.format("0.700", "0.760"))
     metrics.loc[at("resnet18", "pretrained", "bmode"), "note"] = words.format("0.800", "0.830")
-    two = ablation_table(metrics, STUDY)
+    two = ablation(metrics)
     assert [two.body[0][2].mark, two.body[1][2].mark] == ["a", "a"] and len(two.notes) == 2
     assert two.notes[0][1].startswith("pooled \N{HORIZONTAL ELLIPSIS} and fold mean")
     assert set(two.data["note"]) >= {words.format("0.700", "0.760"), words.format("0.800", "0.830")}
@@ -140,18 +168,36 @@ def test_notes_that_differ_in_numbers_share_a_footnote() -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("make", [ablation_table, pretraining_effect_table])
-def test_simulated_is_said_when_and_only_when_it_is(form: str, make) -> None:  # type: ignore[no-untyped-def]
-    frame = METRICS if make is ablation_table else EFFECTS
-    simulated, real = make(frame, STUDY), make(frame.assign(simulated=False), STUDY)
+@pytest.mark.parametrize("made", [ablation, effect])
+def test_simulated_is_said_when_and_only_when_it_is(form: str, made) -> None:  # type: ignore[no-untyped-def]
+    simulated, real = made(simulated=True), made(simulated=False)
     assert simulated.caption.startswith("Simulated data. ")
     assert "Simulated data." in FORMATS[form](simulated)
     assert "simulated" not in FORMATS[form](real).lower()
 
 
+@pytest.mark.parametrize("seeds", [(0,), (3, 4)])
+def test_values_are_means_over_seeds_and_captions_say_how_many(seeds: tuple[int, ...]) -> None:
+    study = make_study(BINARY, seeds=seeds)
+    metrics = make_metrics(scored(study), study)
+    table = ablation(metrics, study)
+    of_seeds = metrics[metrics["seed"].ne("mean") & metrics["fold"].eq("mean") & metrics["init"].eq("scratch")]
+    assert table.body[0][2].text.startswith(f"{of_seeds['value'].mean():.3f} [") and len(of_seeds) == len(seeds)
+    several = "3 folds and 2 seeds" in table.caption
+    assert several == (len(seeds) == 2) and ("2 seeds" if several else "1 seed;") in table.caption
+
+
 def test_caption_says_level_folds_interval_resamples_and_patients() -> None:
-    text = ablation_table(METRICS, STUDY).caption
-    for part in ("patient level", "3 folds", "95% BCa", "2,000 bootstrap resamples", "B-mode 90", "Study dummy"):
+    text = ablation().caption
+    for part in (
+        "patient level",
+        "3 folds",
+        "1 seed",
+        "95% BCa",
+        "2,000 bootstrap resamples",
+        "B-mode 90",
+        "Study dummy",
+    ):
         assert part in text
 
 
@@ -164,8 +210,8 @@ def test_caption_says_level_folds_interval_resamples_and_patients() -> None:
     ],
 )
 def test_hostile_names_are_escaped_wherever_they_stand(form: str, escaped: str) -> None:
-    body = ((Entry(HOSTILE), Entry("0.500 [0.400, 0.600]", "a")),)
-    table = Table("hostile", HOSTILE, (HOSTILE, "AUC"), body, 1, (("a", HOSTILE),), pd.DataFrame())
+    body = ((TableEntry(HOSTILE), TableEntry("0.500 [0.400, 0.600]", "a")),)
+    table = Table((HOSTILE, "AUC"), body, 1, pd.DataFrame(), (("a", HOSTILE),), "hostile", HOSTILE)
     text = FORMATS[form](table)
     assert text.count(escaped) == 4 and HOSTILE not in text
 
@@ -191,15 +237,16 @@ def test_signed(value: float, text: str) -> None:
     assert signed(value) == text
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.00099, "< 0.001"), (0.001, "0.001"), (0.0494, "0.049"), (1.0, "1.000")])
-def test_p_value(p: float, text: str) -> None:
-    assert p_value(p) == text
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.00099, "< 0.001"), (0.001, "0.001"), (0.0494, "0.049"), (1.0, "1.000"), (np.nan, "not tested")]
+)
+def test_p_text(p: float, text: str) -> None:
+    assert p_text(p) == text
 
 
-def test_html_is_accessible_and_latex_rows_are_complete(tmp_path: Path) -> None:
-    table = ablation_table(METRICS, STUDY)
-    write_table(table, tmp_path)
-    page = (tmp_path / "ablation.html").read_text("utf-8")
+def test_html_is_accessible_and_latex_rows_are_complete() -> None:
+    table = ablation()
+    page = to_page(table)
     assert page.count('scope="col"') == 5 and page.count('scope="row"') == 8
     assert '<html lang="en">' in page and 'charset="utf-8"' in page and "&lt;table" not in page
     latex = to_latex(table)
@@ -221,6 +268,6 @@ def test_a_source_without_patients_says_so_in_every_caption(tmp_path: Path) -> N
     source = FoldersSource(root=tmp_path, labels={"a": "a"}, modalities={"bmode": "b"}, patients_known=False)
     cohort = STUDY.cohort.model_copy(update={"reader": "folders", "folders": source})
     unknown = STUDY.model_copy(update={"cohort": cohort})
-    for table in (ablation_table(METRICS, unknown), pretraining_effect_table(EFFECTS, unknown)):
+    for table in (ablation(METRICS, unknown), effect(EFFECTS, unknown)):
         assert "has no patient ids" in table.caption
-    assert "has no patient ids" not in ablation_table(METRICS, STUDY).caption
+    assert "has no patient ids" not in ablation().caption
