@@ -8,6 +8,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,6 @@ DECIDING_MODULES = (
     *("training/backbones", "fits/pretraining", "training/fit"),
 )
 """Modules whose code decides the numbers of a fit, given its inputs."""
-PICTURE_PACKAGES = (
-    *("numpy", "scipy", "pillow", "pydicom", "pyjpegls", "opencv-python-headless", "rapidocr", "onnxruntime"),
-)
-"""Packages whose version decides what becomes of a source picture."""
 
 
 def circumstances() -> dict[str, Any]:
@@ -30,7 +27,7 @@ def circumstances() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version()} | package_versions(),
         "platform": platform.platform(),
-        "code": code_digest(),
+        "code": fit_code(),
         "commit": commit(),
     }
 
@@ -52,22 +49,27 @@ def package_versions() -> dict[str, str]:
 
 
 @functools.cache
-def code_digest() -> str:
-    """SHA-256 over DECIDING_MODULES without comments: says more than a commit where there are uncommitted changes."""
-    return _digest([FOLDER / f"{name}.py" for name in DECIDING_MODULES])
+def fit_code() -> str:
+    """Return the digest of DECIDING_MODULES."""
+    return code_digest(FOLDER / f"{name}.py" for name in DECIDING_MODULES)
+
+
+def code_digest(files: Iterable[Path]) -> str:
+    """Return the SHA-256 over files of Python code, by name, without comments and docstrings."""
+    codes = [f"{file.name} {_normal_form(file)}" for file in sorted(files)]
+    return hashlib.sha256("\0".join(codes).encode()).hexdigest()
 
 
 @functools.cache
-def picture_code() -> str:
-    """SHA-256 over all that decides what becomes of a source picture: code without comments, versions of packages."""
-    files = [*sorted(FOLDER.glob("images/*.py")), *sorted(FOLDER.glob("dicom/*.py"))]
-    versions = [f"{name} {version(name)}" for name in PICTURE_PACKAGES]
-    return hashlib.sha256("\0".join([_digest(files), *versions]).encode()).hexdigest()
-
-
-def _digest(files: list[Path]) -> str:
-    sources = [file.read_text(encoding="utf-8") for file in files]
-    return hashlib.sha256("\0".join(ast.dump(ast.parse(source)) for source in sources).encode()).hexdigest()
+def _normal_form(file: Path) -> str:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                one for one in body if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+            ]
+    return ast.dump(tree)
 
 
 @functools.cache

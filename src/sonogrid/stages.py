@@ -70,15 +70,16 @@ def schema(_: Namespace) -> None:
 
 def cohort(options: Namespace) -> None:
     """Read or simulate a cohort."""
-    from sonogrid.cohort import READERS, read_cohort
-    from sonogrid.cohort.manifest import save, some
+    from sonogrid.cohort.manifest import save_cohort, some
+    from sonogrid.cohort.registry import reader_of
+    from sonogrid.images.examine import read_cohort
     from sonogrid.images.framing import ANY_DEVICE
 
     config = parse_section(CohortConfig, options.cohort)
     seed = derive_seed(options.seed, "cohort", options.name)
-    with progress(f"cohort ({config.reader})", READERS[config.reader].steps(config)) as advance:
+    with progress(f"cohort ({config.reader})", reader_of(config.reader).steps(config)) as advance:
         found = read_cohort(config, seed, options.out, options.workers, advance)
-    save(found, options.out)
+    save_cohort(found, options.out)
     devices = sorted(set(found.images["device"]) - {""})
     for device in sorted(set(config.layouts) - {ANY_DEVICE, *devices}):
         print(f"layouts: no picture is of device {device!r}; there are: {some(devices) or 'none'}", file=sys.stderr)

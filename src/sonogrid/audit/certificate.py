@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import json
@@ -13,15 +12,15 @@ from typing import Any
 
 import sonogrid
 from sonogrid.audit.album import Album
-from sonogrid.audit.findings import Finding, as_table, is_accepted, stale, unaccepted
+from sonogrid.audit.findings import Finding, findings_table, is_accepted, stale, unaccepted
 from sonogrid.audit.illustrations import write_pictures
 from sonogrid.files import sha256, write_csv, write_json
+from sonogrid.imports import file_of, reached
+from sonogrid.provenance import code_digest
 
 CERTIFICATE = "certificate.json"
-DECIDING_MODULES = (
-    *("__init__", "album", "confounding", "coverage", "duplicates", "findings", "fingerprints", "registration"),
-)
-"""Modules whose code decides what is found; a change of how it is shown makes no other certificate."""
+DECIDING = "sonogrid.audit.look"
+"""Module from which all code that decides what is found is reached; how it is shown makes no other certificate."""
 
 
 def write_audit(
@@ -33,7 +32,7 @@ def write_audit(
     first, so that none stands beside findings that it does not know.
     """
     (folder / CERTIFICATE).unlink(missing_ok=True)
-    write_csv(as_table(findings, accept), folder / "findings.csv")
+    write_csv(findings_table(findings, accept), folder / "findings.csv")
     write_pictures(findings, album, folder / "pictures")
     left = unaccepted(findings, accept)
     if not left:
@@ -63,16 +62,15 @@ def certificate(findings: Sequence[Finding], accept: Sequence[str], inputs: Mapp
         "accepted_sha256": _digest([[one.name, list(one.images), list(one.patients)] for one in accepted]),
         "accept": sorted(set(accept) - set(stale(findings, accept))),
         "sonogrid": sonogrid.__version__,
-        "code": code_digest(),
+        "code": audit_code(),
     }
 
 
 @functools.cache
-def code_digest() -> str:
-    """SHA-256 over DECIDING_MODULES without comments, as provenance.code_digest has it for training."""
-    files = [Path(__file__).with_name(f"{name}.py") for name in DECIDING_MODULES]
-    sources = [ast.dump(ast.parse(file.read_text(encoding="utf-8"))) for file in files]
-    return hashlib.sha256("\0".join(sources).encode()).hexdigest()
+def audit_code() -> str:
+    """Return the digest of all code of this room that decides what is found."""
+    files = [file_of(module) for module in reached([DECIDING], within=["sonogrid.audit"])]
+    return code_digest(file for file in files if file is not None)
 
 
 def _as_record(one: Finding) -> dict[str, Any]:

@@ -17,7 +17,8 @@ import pandas as pd
 
 from sonogrid.cluster.rates import RATES_FILE, Rate, Setting, read_rates, setting_of
 from sonogrid.cluster.requests import Request, requests
-from sonogrid.config.cohort import CohortConfig, PhantomSource
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import PhantomSource
 from sonogrid.config.study import Study
 from sonogrid.config.training import Training
 from sonogrid.files import read_json
@@ -100,7 +101,8 @@ def _counted(cohort: CohortConfig, manifest: Path, seed: int) -> tuple[pd.DataFr
     if cohort.reader != "phantom":
         return None
     # Imported here: only simulated studies pay for the simulator's start-up.
-    from sonogrid.cohort.phantom.simulate import MODALITIES, draw_patients
+    from sonogrid.cohort.phantom.simulate import draw_patients
+    from sonogrid.config.modalities import MODALITIES
 
     wanted = tuple(modality for modality in MODALITIES if modality in cohort.modalities)
     patients = draw_patients(cast(PhantomSource, cohort.source), wanted, seed)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from sonogrid.config.audit import Audit
 from sonogrid.config.base import Classes, Modalities, Modality, Name, Section, plain_path
-from sonogrid.config.cohort import CohortConfig, FoldersSource
+from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.grid import GridConfig
 from sonogrid.config.images import Images
 from sonogrid.config.inits import Init
@@ -57,8 +57,7 @@ class Study(Section):
     @property
     def patients_known(self) -> bool:
         """Whether the source tells which images are of one patient."""
-        source = self.cohort.source
-        return not isinstance(source, FoldersSource) or source.patients_known
+        return self.cohort.source.knows_patients()
 
     @property
     def corpora(self) -> dict[str, CohortConfig]:
@@ -74,7 +73,7 @@ class Study(Section):
             modalities=self.grid.modalities,
             patients_known=self.patients_known,
             seed=self.seed,
-            decoded=tuple(name for name in get_args(Modality) if self.images.canvas(name, {}).channels != "rgb"),
+            decoded=self.images.decoded,
             corpus=init,
             corpus_modalities=() if init is None else self.corpora[init].modalities,
             accept=self.audit.accept,

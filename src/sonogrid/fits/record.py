@@ -14,7 +14,7 @@ import pandas as pd
 from sonogrid.config.training import Training
 from sonogrid.files import read_json, read_once, sha256, write_csv, write_json
 from sonogrid.problems import InputError, Problem
-from sonogrid.provenance import circumstances, code_digest, package_versions
+from sonogrid.provenance import circumstances, fit_code, package_versions
 from sonogrid.training.fit import Fit
 
 DECIDING = ("torch", "timm", "numpy")
@@ -63,7 +63,7 @@ def accepted_findings(certificate: Path) -> str:
 def recipe_sha256(recipe: dict[str, Any]) -> str:
     """SHA-256 of a recipe, the code that fits and the versions that decide numbers: equal hash, equal result."""
     versions = package_versions()
-    whole = recipe | {"code": code_digest(), "versions": {name: versions[name] for name in DECIDING}}
+    whole = recipe | {"code": fit_code(), "versions": {name: versions[name] for name in DECIDING}}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 

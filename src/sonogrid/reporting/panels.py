@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from sonogrid.cohort.manifest import load
+from sonogrid.cohort.picture_files import open_mask
 from sonogrid.config.study import Study
 from sonogrid.console import Advance
 from sonogrid.evaluation.predictions import read_predictions
 from sonogrid.grid import Cell
-from sonogrid.images.decode import open_mask
 from sonogrid.images.framing import SCAN
 from sonogrid.images.geometry import letterbox_mask
 from sonogrid.images.store import Store, open_store

@@ -12,11 +12,11 @@ from dummy_study import DEMO, PAPER, make_study
 from sonogrid.cluster import workload as w
 from sonogrid.cluster.rates import Rate, Setting, as_table, setting_of
 from sonogrid.cluster.workload import Parts, Speed
-from sonogrid.cohort import read_cohort
-from sonogrid.cohort.manifest import save
+from sonogrid.cohort.manifest import save_cohort
 from sonogrid.config.study import Study
 from sonogrid.files import write_csv
 from sonogrid.grid import PRETRAINED_FOLDER, Cell, Grid, cell_folder, derive_seed
+from sonogrid.images.examine import read_cohort
 from sonogrid.splits import make_splits
 
 PARTS = Parts(train=50.0, inner=10.0, test=30.0)
@@ -93,7 +93,7 @@ def test_simulated_images_are_counted_without_making_them(tmp_path):
     totals = cohort.images["modality"].value_counts()
     assert {name: round(sum(vars(parts).values())) for name, parts in counted.parts.items()} == totals.to_dict()
 
-    save(cohort, study.results / "cohort")
+    save_cohort(cohort, study.results / "cohort")
     read = w.images_of_study(study)
     assert read is not None
     assert read.parts == counted.parts
