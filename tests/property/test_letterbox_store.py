@@ -14,9 +14,10 @@ from sonogrid.arrays import Box, Picture
 from sonogrid.config.images import Canvas
 from sonogrid.files import sha256
 from sonogrid.images.boxes import crop, whole
+from sonogrid.images.canvas import canonical
 from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import SCAN, Framing
-from sonogrid.images.store import build, canonical, open_store
+from sonogrid.images.store import build, open_store
 
 SIDES = st.integers(1, 70)
 PICTURES = st.tuples(SIDES, SIDES).flatmap(

@@ -11,8 +11,8 @@ from snakemake.utils import update_config
 
 from sonogrid.cohort.phantom.traits import ORGANS
 from sonogrid.config.audit import Audit
-from sonogrid.config.cohort import PHANTOM_CLASSES
 from sonogrid.config.load import load_study
+from sonogrid.config.readers import PHANTOM_CLASSES
 from sonogrid.config.study import Study, json_schema
 from sonogrid.problems import InputError
 from sonogrid.stages import merged_study

@@ -15,7 +15,8 @@ from burned_in import Ink, as_jpeg, phantom, write
 from sonogrid.arrays import Box, Mask, Picture
 from sonogrid.images import text
 from sonogrid.images.boxes import blackened
-from sonogrid.images.text import TextRemains, find_text, text_to_mask
+from sonogrid.images.messages import TextRemains
+from sonogrid.images.text import find_text, text_to_mask
 
 DICOM = Path(__file__).parents[4] / "shared" / "data" / "dicom" / "US1_UNCI.dcm"
 NAME = "NOVAK, ANNA"
@@ -97,7 +98,7 @@ def test_what_cannot_be_read_or_is_no_line_is_not_masked(
 ) -> None:
     picture, _ = named
     for reading, found in ((("Q9", 0.71), True), (("Q9", 0.69), False), (("-+1", 0.99), False), (("王明", 0.9), True)):
-        monkeypatch.setattr(text, "read", lambda part, reading=reading: [("", 0.0), reading])
+        monkeypatch.setattr(text, "read_text", lambda part, reading=reading: [("", 0.0), reading])
         assert bool(find_text(picture)) == found
         monkeypatch.setattr(text, "HIGH", 2)
         monkeypatch.setattr(text, "TALL", 0.001)
