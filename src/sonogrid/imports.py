@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -21,8 +22,13 @@ def file_of(module: str) -> Path | None:
 
 def imported(file: Path) -> set[str]:
     """Return the names of all modules that a file imports, inside functions too."""
+    return set(_imported(file.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def _imported(code: str) -> frozenset[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
@@ -30,7 +36,7 @@ def imported(file: Path) -> set[str]:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             modules = {name for name in inner if file_of(name) is not None}
             found |= modules if len(modules) == len(inner) else modules | {node.module}
-    return found
+    return frozenset(found)
 
 
 def reached(roots: Iterable[str], without: Collection[str] = (), within: Collection[str] = (PACKAGE,)) -> list[str]:

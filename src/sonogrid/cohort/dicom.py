@@ -11,12 +11,12 @@ Of the identifiers in the headers only Patient ID is read, where the path does n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
-from sonogrid.arrays import Picture
+from sonogrid.cohort.dicom_files import DicomDecoder
 from sonogrid.cohort.folders import DOCUMENTS, compile_pattern, walk
 from sonogrid.cohort.manifest import gaps, normal, some, writable
 from sonogrid.cohort.reader import Reader
@@ -27,7 +27,6 @@ from sonogrid.config.readers import DicomSource, PatientTable
 from sonogrid.console import Advance
 from sonogrid.dicom.facts import HeaderFacts, read_facts
 from sonogrid.dicom.header import element
-from sonogrid.dicom.pixels import read_frame
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
 
@@ -47,7 +46,7 @@ class Whose:
     hospital: str
 
 
-class DicomReader(Reader):
+class DicomReader(DicomDecoder, Reader):
     """DICOM files below a folder.
 
     image_id is the path below the root without suffix, with `@` and the frame's number from 0 in four digits where
@@ -56,9 +55,6 @@ class DicomReader(Reader):
 
     name: ClassVar[str] = "dicom"
     section: ClassVar[type[DicomSource]] = DicomSource
-    packages: ClassVar[tuple[str, ...]] = ("numpy", "pillow", "pydicom", "pyjpegls")
-    # The decoder of lossless JPEG is named to pydicom as text, so no import leads to it.
-    modules: ClassVar[tuple[str, ...]] = ("sonogrid.dicom.pixels", "sonogrid.dicom.lossless")
     leaves_out_unreadable: ClassVar[bool] = True
 
     def steps(self, config: CohortConfig) -> int:
@@ -85,10 +81,6 @@ class DicomReader(Reader):
         lacking = gaps(found, config.classes, config.modalities)
         told = [*problems.found, *collected.problems(), *lacking]
         return Reading(collected.sources, told, [*refused, *collected.refused])
-
-    def decode(self, path: Path, decoding: Mapping[str, Any]) -> Picture:
-        """Return the frame that `decoding` names."""
-        return read_frame(path, int(decoding["frame"]))
 
 
 def chosen_frames(frames: int, wanted: int) -> list[int]:

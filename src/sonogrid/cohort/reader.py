@@ -20,11 +20,15 @@ class Decoder(ABC):
     """Turns a file into pixels; a canvas depends on its code and packages only where it decodes the picture."""
 
     name: ClassVar[str]
-    """as in the column `decoder` of a manifest"""
     packages: ClassVar[tuple[str, ...]] = ()
     """distributions whose versions decide the pixels; one that is not installed is asked for when it is needed"""
     modules: ClassVar[tuple[str, ...]] = ()
-    """modules whose code decides the pixels, with all that they import; default: the one that defines `decode`"""
+    """modules that decide the pixels and are reached by no import from the one that defines `decode`"""
+
+    @property
+    def decoder(self) -> str:
+        """Name in the column `decoder` of a manifest: its own, unless several share one."""
+        return self.name
 
     @abstractmethod
     def decode(self, path: Path, decoding: Mapping[str, Any]) -> Picture:
@@ -48,7 +52,7 @@ class Decoder(ABC):
 
     def code(self) -> tuple[str, ...]:
         """Return the modules from which the code that decides the pixels is reached."""
-        return self.modules or (next(base.__module__ for base in type(self).__mro__ if "decode" in vars(base)),)
+        return next(base.__module__ for base in type(self).__mro__ if "decode" in vars(base)), *self.modules
 
 
 class Reader(Decoder):
@@ -59,11 +63,6 @@ class Reader(Decoder):
     """its section of config.yaml, which holds what is checked before anything runs, and the files that are watched"""
     leaves_out_unreadable: ClassVar[bool] = False
     """whether a file that cannot be decoded is left out and listed; else it is a problem that stops"""
-
-    @property
-    def decoder(self) -> str:
-        """Name of what decodes its pictures: itself, unless it leaves that to another."""
-        return self.name
 
     @abstractmethod
     def steps(self, config: CohortConfig) -> int:

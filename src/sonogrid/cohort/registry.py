@@ -10,6 +10,7 @@ from importlib import import_module
 
 from sonogrid.cohort.picture_files import PICTURES, PictureFiles
 from sonogrid.cohort.reader import Decoder, Reader
+from sonogrid.problems import InputError, Problem
 
 READERS = {
     "phantom": "sonogrid.cohort.phantom.reader:PhantomReader",
@@ -29,5 +30,10 @@ def reader_of(name: str) -> Reader:
 
 
 def decoder_of(name: str) -> Decoder:
-    """Return what decodes pictures of which a manifest names this decoder. Raise KeyError if there is none."""
-    return PictureFiles() if name == PICTURES else reader_of(name)
+    """Return what decodes pictures of which a manifest names this decoder. Raise InputError if there is none."""
+    if name == PICTURES:
+        return PictureFiles()
+    if name not in READERS:
+        what = "is not known; the manifest was made by another version of sonogrid"
+        raise InputError([Problem(f"decoder {name!r}", what, "Read the cohort again (snakemake --forcerun cohort)")])
+    return reader_of(name)

@@ -196,11 +196,11 @@ def _clinical(organ: Organ, patient: SimulatedPatient) -> dict[str, str]:
     row: dict[str, object] = {
         "age": patient.age,
         "sex": patient.sex,
-        "level" if organ is NECK else "lobe": patient.site,
+        "level" if organ.name == NECK.name else "lobe": patient.site,
         "long_axis_mm": patient.size_mm,
         "short_axis_mm": round(patient.size_mm * min(ratio, 1 / ratio), 1),
     }
-    if organ is NECK:
+    if organ.name == NECK.name:
         row |= {
             "shape": "oval" if ratio < 0.5 else "round",
             "margin": values["margin"],
