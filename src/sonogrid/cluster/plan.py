@@ -102,7 +102,7 @@ def as_count(number: int | None) -> str:
 
 
 def fit_seconds(work: Workload, expected: bool, left: bool = False) -> dict[tuple[str, str], list[float | None]]:
-    """Return seconds of each fit with its share of the job's start, by rule and backbone; `left`: of unfinished ones."""
+    """Return seconds of each fit with its share of the job's start, by rule and backbone; `left`: if unfinished."""
     found: dict[tuple[str, str], list[float | None]] = defaultdict(list)
     for job in work.gpu_jobs:
         for fit in job.fits:

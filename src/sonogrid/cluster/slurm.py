@@ -58,7 +58,7 @@ def call(command: Sequence[str], seconds: float = 30, environment: Mapping[str, 
 
 
 def ask(command: Sequence[str], seconds: float = 30) -> str:
-    """Return what a command writes on stdout. Raise InputError with its own words if it fails, hangs or does not exist."""
+    """Return what a command writes on stdout. Raise InputError if it fails, hangs or does not exist."""
     answer = call(command, seconds)
     if answer.code != 0:
         remedy = "Correct what it names; `sonogrid plan --check` says more"
