@@ -1,4 +1,4 @@
-"""How fast fits are: from fits of this study that are done, else from rates.csv."""
+"""How fast fits are: from fits of this study that are done, otherwise from rates.csv."""
 
 from __future__ import annotations
 
