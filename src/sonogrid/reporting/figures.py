@@ -109,7 +109,7 @@ def _of(frame: pd.DataFrame, *key: str) -> pd.DataFrame:
 def _axes_of(
     rows: Sequence[str], columns: Sequence[str], size: tuple[float, float], share: dict[str, Any]
 ) -> tuple[Figure, NDArray[Any]]:
-    """Return a grid of axes with a title over each column and a label beside each row; `size` in inches of one of them."""
+    """Return a grid of axes with a title over each column and a label beside each row; `size` of one in inches."""
     width, height = size[0] * len(columns) + 0.9, size[1] * len(rows) + 0.9
     figure = Figure(figsize=(max(width, 3.4), height))
     axes = figure.subplots(len(rows), len(columns), squeeze=False, **share)
