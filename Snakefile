@@ -29,7 +29,8 @@ localrules:
 rule all:
     default_target: True
     input:
-        RUNS,
+        # run.json is written last, so listing it as a target detects a deleted cell.
+        [LAYOUT.run(cell) for cell in GRID.cells()],
         LAYOUT.metrics,
         LAYOUT.effects,
         LAYOUT.predictions,
@@ -50,10 +51,7 @@ include: "rules/report.smk"
 
 
 onstart:
-    try:
-        start_head(Path.cwd(), workflow.executor_plugin.name, REQUESTS)
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
+    start_head(Path.cwd(), workflow, REQUESTS)
 
 
 onerror:

@@ -9,7 +9,7 @@ rule cohort:
         patients=LAYOUT.cohort.patients,
         manifest=LAYOUT.cohort.manifest,
         refused=LAYOUT.cohort.refused,
-        ceiling=CEILING,
+        ceiling=[LAYOUT.cohort.ceiling] if STUDY.cohort.source.simulated else [],
     log:
         LAYOUT.log("cohort"),
     benchmark:

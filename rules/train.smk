@@ -9,9 +9,9 @@ rule train:
         certificate=LAYOUT.cohort.certificate,
         stores=stores(LAYOUT.cohort, BOX["modality"]),
         weights=lambda wildcards: [
-            str(file)
+            file
             for point in product(*(values(axis, wildcards) for axis in ("init", "backbone", "seed")))
-            for file in first_weights(STUDY, *point)
+            if (file := first_weights(STUDY, *point)) is not None
         ],
     output:
         # `update`: a job begins with what is there, so that it can keep cells that are done with the same recipe.

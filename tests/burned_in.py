@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from sonogrid.arrays import Box, Mask, Picture
-from sonogrid.cohort.phantom.exposure import EXPOSE, Subject
+from sonogrid.cohort.phantom.exposure import Subject, expose
 from sonogrid.cohort.phantom.scanner import SCANNERS
 from sonogrid.cohort.phantom.scene import draw_anatomy
 from sonogrid.images.boxes import crop
@@ -75,8 +75,8 @@ def export(modality: str, seed: int) -> tuple[Picture, Box]:
     """A simulated picture as its scanner exports it, frame, bars and text included, and its scan area."""
     rng = np.random.default_rng(seed)
     subject = Subject(TRAITS, 16.0, draw_anatomy("neck", rng), SCANNERS[seed % len(SCANNERS)])
-    picture, _, scan = EXPOSE[modality](subject, rng)
-    return picture, Box(*scan)
+    exposure = expose(modality, subject, rng)
+    return exposure.picture, exposure.scan
 
 
 def phantom(modality: str, seed: int, size: tuple[int, int] | None = None) -> Picture:

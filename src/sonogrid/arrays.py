@@ -1,4 +1,4 @@
-"""The arrays that rooms hand to each other: pictures, masks, and boxes of pixels."""
+"""The arrays that rooms hand to each other: pictures, masks, colour maps, and boxes of pixels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ Picture = npt.NDArray[np.uint8]
 """H x W x 3, RGB."""
 Mask = npt.NDArray[np.bool_]
 """H x W, True inside the lesion."""
+Colours = npt.NDArray[np.float32]
+"""256 x 3, RGB in 0..255, from the low to the high end of a colour bar."""
 
 
 class Box(NamedTuple):

@@ -16,10 +16,6 @@ from typing import Any
 
 PACKAGES = ("sonogrid", "torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "snakemake")
 FOLDER = Path(__file__).parent
-PICTURE_PACKAGES = (
-    *("numpy", "scipy", "pillow", "pydicom", "pyjpegls", "opencv-python-headless", "rapidocr", "onnxruntime"),
-)
-"""Packages whose version decides what becomes of a source picture."""
 
 
 def circumstances() -> dict[str, Any]:
@@ -45,14 +41,6 @@ def whereabouts(device: str) -> dict[str, Any]:
 def package_versions() -> dict[str, str]:
     """Return the installed version of each package of PACKAGES."""
     return {name: version(name) for name in PACKAGES}
-
-
-@functools.cache
-def picture_code() -> str:
-    """Return the SHA-256 of all that decides what becomes of a source picture: its code, and versions of packages."""
-    code = code_digest([*FOLDER.glob("images/*.py"), *FOLDER.glob("dicom/*.py")])
-    versions = [f"{name} {version(name)}" for name in PICTURE_PACKAGES]
-    return hashlib.sha256("\0".join([code, *versions]).encode()).hexdigest()
 
 
 def code_digest(files: Iterable[Path]) -> str:

@@ -56,16 +56,17 @@ def schema(_: Namespace) -> None:
 
 def cohort(study: Study, options: Namespace) -> None:
     """Read or simulate a cohort."""
-    from sonogrid.cohort import READERS, read_cohort
-    from sonogrid.cohort.manifest import save, some
+    from sonogrid.cohort.manifest import save_cohort, some
+    from sonogrid.cohort.registry import reader_of
+    from sonogrid.images.examine import read_cohort
     from sonogrid.images.framing import ANY_DEVICE
 
     config = study.cohort_of(options.corpus)
     folder = Layout(study.results).cohort_of(options.corpus).tables
     seed = derive_seed(study.seed, "cohort", options.corpus or "study")
-    with progress(f"cohort ({config.reader})", READERS[config.reader].steps(config)) as advance:
+    with progress(f"cohort ({config.reader})", reader_of(config.reader).steps(config)) as advance:
         found = read_cohort(config, seed, folder, options.workers, advance)
-    save(found, folder)
+    save_cohort(found, folder)
     devices = sorted(set(found.images["device"]) - {""})
     for device in sorted(set(config.layouts) - {ANY_DEVICE, *devices}):
         print(f"layouts: no picture is of device {device!r}; there are: {some(devices) or 'none'}", file=sys.stderr)

@@ -12,12 +12,13 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sonogrid.arrays import Box
+from sonogrid.cohort.picture_files import open_picture
 from sonogrid.evaluation.intervals import Interval, Resamples, bca_interval, draw_resamples, pair_tables
 from sonogrid.evaluation.metrics import auc_ovo
-from sonogrid.images.decode import open_picture
+from sonogrid.images.canvas import Canonical, canonical
 from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import Framing
-from sonogrid.images.store import INDEX_COLUMNS, Canonical, Store, canonical, open_store
+from sonogrid.images.store import INDEX_COLUMNS, Store, open_store
 
 SHORT = pytest.mark.benchmark(min_rounds=3, max_time=0.5, warmup=True, warmup_iterations=1)
 STORED, SIDE, READ = 600, 224, 64

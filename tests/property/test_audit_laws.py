@@ -11,7 +11,7 @@ from sonogrid.arrays import Picture
 from sonogrid.audit.album import Album
 from sonogrid.audit.duplicates import exact_duplicates, near_duplicates
 from sonogrid.audit.findings import KINDS, Finding, unaccepted
-from sonogrid.audit.fingerprints import WINDOWS, close_pairs, fingerprint
+from sonogrid.audit.fingerprints import WINDOWS, close_pairs, hash_picture
 
 SCENES = [scene(seed) for seed in range(8)]
 pictures = st.sampled_from(SCENES)
@@ -88,19 +88,19 @@ def test_an_accepted_name_takes_out_exactly_its_finding(drawn: list[tuple[str, s
 @given(pictures, st.floats(0.5, 1.0), st.integers(0, 40))
 def test_brightness_and_contrast_hardly_change_a_hash(picture: Picture, gain: float, offset: int) -> None:
     changed = np.clip(picture * gain + offset, 0, 255).astype(np.uint8)
-    (pair,) = close_pairs([fingerprint(picture), fingerprint(changed)], 256)
+    (pair,) = close_pairs([hash_picture(picture), hash_picture(changed)], 256)
     assert pair.distance <= 40
 
 
 @given(pictures)
 def test_a_mirror_image_is_found_as_one(picture: Picture) -> None:
-    (pair,) = close_pairs([fingerprint(picture), fingerprint(np.ascontiguousarray(picture[:, ::-1]))], 52)
+    (pair,) = close_pairs([hash_picture(picture), hash_picture(np.ascontiguousarray(picture[:, ::-1]))], 52)
     assert pair.mirrored and pair.distance <= 16
 
 
 @given(pictures, pictures)
 def test_a_pair_is_as_close_whichever_comes_first(one: Picture, other: Picture) -> None:
-    hashes = [fingerprint(one), fingerprint((other * 0.9).astype(np.uint8))]
+    hashes = [hash_picture(one), hash_picture((other * 0.9).astype(np.uint8))]
     there, back = close_pairs(hashes, 256), close_pairs(hashes[::-1], 256)
     assert [pair.distance for pair in there] == [pair.distance for pair in back]
 
@@ -108,5 +108,5 @@ def test_a_pair_is_as_close_whichever_comes_first(one: Picture, other: Picture) 
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(0, 255))
 @settings(max_examples=30)
 def test_pictures_of_any_size_have_a_hash(height: int, width: int, grey: int) -> None:
-    made = fingerprint(np.full((height, width, 3), grey, np.uint8))
+    made = hash_picture(np.full((height, width, 3), grey, np.uint8))
     assert made.windows.shape == (len(WINDOWS), 4) and not made.structured

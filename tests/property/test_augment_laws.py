@@ -20,7 +20,7 @@ def told(transform: str) -> st.SearchStrategy[float | dict[str, float]]:
 
 
 STRENGTHS = st.builds(Augment, **{transform: told(transform) for transform in LIMITS})
-SHOWN = st.lists(st.sampled_from(MODALITIES), min_size=1, max_size=6)
+SHOWN = st.lists(st.sampled_from(tuple(MODALITIES)), min_size=1, max_size=6)
 SIDES = st.integers(1, 33)
 SEEDS = st.integers(0, 2**31)
 
@@ -75,7 +75,7 @@ def test_an_image_does_not_depend_on_the_others(
 ) -> None:
     images = pictures(len(shown), 17, 24, seed)
     at = data.draw(st.integers(0, len(shown) - 1))
-    others = data.draw(st.lists(st.sampled_from(MODALITIES), min_size=len(shown), max_size=len(shown)))
+    others = data.draw(st.lists(st.sampled_from(tuple(MODALITIES)), min_size=len(shown), max_size=len(shown)))
     strangers = pictures(len(shown), 17, 24, seed + 1)
     others[at], strangers[at] = shown[at], images[at]
     assert torch.equal(run(images, strengths, shown, seed)[at], run(strangers, strengths, others, seed)[at])

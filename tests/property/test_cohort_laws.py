@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sonogrid.arrays import Box
-from sonogrid.cohort.manifest import Cohort, save
+from sonogrid.cohort.manifest import Cohort, save_cohort
+from sonogrid.cohort.sources import Reading, Source
 from sonogrid.config.cohort import CohortConfig
-from sonogrid.images.examine import Source, assemble
+from sonogrid.images.canvas import canonical
+from sonogrid.images.examine import assemble
 from sonogrid.images.framing import Framing
-from sonogrid.images.store import canonical
-from sonogrid.problems import InputError, Problems
+from sonogrid.problems import InputError
 
 CONFIG: dict[str, Any] = {
     "classes": ["a", "b"],
@@ -86,7 +87,7 @@ def written(folder: Path, names: list[tuple[str, str, int]]) -> list[Source]:
 
 def joined(sources: list[Source], out: Path, key: Path | None = None) -> Cohort:
     config = CohortConfig.model_validate(CONFIG | ({"pseudonym_key": str(key)} if key else {}))
-    return assemble(config, sources, Problems(), out, 1, lambda note="", steps=1: None)
+    return assemble(config, Reading(sources), out, 1)
 
 
 @settings(max_examples=15)
@@ -127,7 +128,7 @@ def test_no_id_leads_out_of_the_results_folder(patient: str, image: str) -> None
         key.write_text("k" * 40)
         sources = written(folder / "data", [(patient, image, 1)])
         try:
-            save(joined(sources, folder / "results" / "cohort", key), folder / "results" / "cohort")
+            save_cohort(joined(sources, folder / "results" / "cohort", key), folder / "results" / "cohort")
         except InputError:
             return
         made = [path for path in folder.rglob("*") if path.is_file()]

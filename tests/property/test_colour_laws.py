@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from colour_maps import FLOW_MAPS, STIFFNESS_MAPS
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from sonogrid.arrays import Picture
+from sonogrid.arrays import Colours, Picture
 from sonogrid.images.colour import (
     COLOURED,
     FLOW_COLOURED,
@@ -19,11 +20,11 @@ from sonogrid.images.colour import (
     decode_stiffness,
     encode_flow,
     encode_stiffness,
+    inverted,
     measurement_channels,
     tolerance,
     velocities,
 )
-from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, Colours, inverted
 
 Plane = NDArray[np.float32]
 Flip = Callable[[NDArray[Any]], NDArray[Any]]

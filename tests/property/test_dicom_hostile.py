@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless
 
 from sonogrid.arrays import Box
 from sonogrid.cohort.dicom import chosen_frames
-from sonogrid.dicom.facts import Facts, read_facts
+from sonogrid.dicom.facts import HeaderFacts, read_facts
 from sonogrid.dicom.limits import MAX_FRAME_PIXELS
 from sonogrid.dicom.pixels import read_frame
 from sonogrid.dicom.regions import hull
@@ -70,7 +70,7 @@ def check(content: bytes) -> None:
         assert isinstance(picture, np.ndarray) and picture.dtype == np.uint8
         assert picture.ndim == 3 and picture.shape[2] == 3 and 0 < picture[..., 0].size <= MAX_FRAME_PIXELS
     facts = refused_or(read_facts, content)
-    if isinstance(facts, Facts):
+    if isinstance(facts, HeaderFacts):
         assert not any(value in repr(facts) for value in IDENTIFIERS.values())
         for box in (*facts.views, *([facts.scan] if facts.scan else [])):
             assert 0 <= box.x0 < box.x1 <= facts.width and 0 <= box.y0 < box.y1 <= facts.height

@@ -14,9 +14,10 @@ from sonogrid.arrays import Box, Picture
 from sonogrid.config.images import Canvas
 from sonogrid.files import sha256
 from sonogrid.images.boxes import crop, whole
+from sonogrid.images.canvas import canonical
 from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import SCAN, Framing
-from sonogrid.images.store import build, canonical, open_store
+from sonogrid.images.store import build, open_store
 
 SIDES = st.integers(1, 70)
 PICTURES = st.tuples(SIDES, SIDES).flatmap(
@@ -48,9 +49,9 @@ def test_the_store_holds_the_canonical_form_of_every_picture(pictures: list[Pict
         for number, picture in enumerate(pictures):
             path = folder / f"{number}.png"
             Image.fromarray(picture).save(path)
-            known = (f"{number:03d}", "NA", "bmode", str(path), sha256(path), "", "", None, None, None)
+            known = (f"{number:03d}", "NA", "bmode", str(path), "pictures", "", sha256(path), "", "", None, None)
             rows.append((*known, *whole(picture)))
-        columns = ["image_id", "patient_id", "modality", "path", "sha256", "device", "masked", "frame"]
+        columns = ["image_id", "patient_id", "modality", "path", "decoder", "decoding", "sha256", "device", "masked"]
         columns += ["mm_per_pixel_x", "mm_per_pixel_y", *SCAN]
         build(
             pd.DataFrame(rows, columns=columns), Canvas(size=size), folder / "s.npy", folder / "s.csv", workers=workers

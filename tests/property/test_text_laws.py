@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sonogrid.arrays import Box, Picture
 from sonogrid.images.boxes import blackened, is_inside, whole
-from sonogrid.images.text import TextRemains, find_text, text_to_mask
+from sonogrid.images.messages import TextRemains
+from sonogrid.images.text import find_text, text_to_mask
 
 
 @st.composite

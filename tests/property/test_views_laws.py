@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from sonogrid.arrays import Box, Picture
-from sonogrid.config.cohort import Layout
+from sonogrid.config.cohort import ScreenLayout
 from sonogrid.images.boxes import is_inside
 from sonogrid.images.colour_bar import find_bars
 from sonogrid.images.views import view_of
@@ -44,9 +44,9 @@ def boxes_in(draw: st.DrawFn, picture: Picture) -> Box:
 DIRECTIONS = st.sampled_from(["side_by_side", "stacked"])
 LAYOUTS = (
     st.none()
-    | st.builds(Layout, direction=DIRECTIONS)
+    | st.builds(ScreenLayout, direction=DIRECTIONS)
     | st.builds(
-        Layout,
+        ScreenLayout,
         views=st.permutations(["bmode", "cdfi", "elastography"]).map(lambda names: tuple(names[:2])),
         direction=DIRECTIONS,
         at=st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True),

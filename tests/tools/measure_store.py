@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from sonogrid.cohort import read_cohort
-from sonogrid.cohort.manifest import load, save
+from sonogrid.cohort.manifest import load, save_cohort
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.images import Canvas
+from sonogrid.images.examine import read_cohort
 from sonogrid.images.store import build
 
 WIDTH, HEIGHT, LEFT, TOP, WIDE, HIGH = 800, 600, 120, 60, 560, 480
@@ -90,7 +90,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     out = folder / "results"
 
     def cohort() -> None:
-        save(read_cohort(config, 0, out, options.workers), out)
+        save_cohort(read_cohort(config, 0, out, options.workers), out)
 
     def images() -> None:
         files = out / "bmode.npy", out / "bmode.csv"

@@ -24,10 +24,11 @@ from PIL import Image, ImageDraw
 
 from sonogrid.arrays import Box, Mask, Picture
 from sonogrid.cohort.phantom.scanner import SCANNERS
+from sonogrid.cohort.picture_files import open_picture
 from sonogrid.images.boxes import blackened, crop, whole
-from sonogrid.images.decode import open_picture
 from sonogrid.images.frame import scan_area
-from sonogrid.images.text import TextRemains, find_text, read, text_to_mask
+from sonogrid.images.messages import TextRemains
+from sonogrid.images.text import find_text, read_text, text_to_mask
 
 DATA = Path(__file__).parents[2] / "data"
 MODALITIES = ("bmode", "cdfi", "elastography")
@@ -77,7 +78,7 @@ def still_read(picture: Picture, item: Item) -> bool:
     box, edge = rectangle(item.ink), whole(picture)
     around = Box(max(0, box.x0 - 4), max(0, box.y0 - 4), min(edge.x1, box.x1 + 4), min(edge.y1, box.y1 + 4))
     truth = _letters(item.text)
-    for text, _ in read(crop(picture, around)):
+    for text, _ in read_text(crop(picture, around)):
         seen = _letters(text)
         if SequenceMatcher(None, truth, seen, autojunk=False).find_longest_match().size >= READ_IN_A_ROW:
             return True

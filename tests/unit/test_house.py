@@ -13,7 +13,7 @@ import sonogrid
 
 PACKAGE = Path(sonogrid.__file__).parent
 ROOMS = (
-    *("problems", "files", "console", "arrays", "parallel", "multiplicity", "provenance"),
+    *("problems", "files", "console", "arrays", "parallel", "multiplicity", "imports", "provenance"),
     *("config", "grid", "layout"),
     *("dicom", "cohort", "images", "splits", "audit"),
     *("training", "fits", "jobs"),

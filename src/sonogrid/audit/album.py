@@ -25,7 +25,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Entry:
+class AlbumEntry:
     """A picture of the cohort (corpus '') or of the corpus of an init: identity, hashes, its row in a store, and
     where on the canvas it lies."""
 
@@ -57,16 +57,16 @@ class Album:
     `decoded`: modalities whose canvases are measurements; their last channel is the grey level (images/colour.py).
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[AlbumEntry, ...]
     stores: Mapping[tuple[str, str], Store]
     decoded: frozenset[str]
 
-    def canvas(self, entry: Entry) -> Picture:
+    def canvas(self, entry: AlbumEntry) -> Picture:
         """The canvas S x S x 3 of a picture, letterbox included."""
         canvas: Picture = self.stores[entry.corpus, entry.modality].pixels[entry.row]
         return canvas
 
-    def content(self, entry: Entry) -> Picture:
+    def content(self, entry: AlbumEntry) -> Picture:
         """The canvas without its letterbox; of a decoded modality the grey level in all channels.
 
         As red and green, measurements would show the colour box, which is alike in all pictures. Below an opaque
@@ -87,14 +87,14 @@ def content_box(line: Any) -> Box:
     return Box(left, top, left + wide, top + high)
 
 
-def album(
+def make_album(
     cohort: Cohort, stores: Mapping[str, Store], corpora: Mapping[str, Corpus], decoded: Collection[str]
 ) -> Album:
     """Gather the pictures of a cohort and of the corpora of its inits, by name of the init.
 
     `decoded`: modalities whose channels are measurements, in the cohort and the corpora alike.
     """
-    entries: list[Entry] = []
+    entries: list[AlbumEntry] = []
     everything: dict[tuple[str, str], Store] = {}
     sources = {"": Corpus(cohort, stores), **corpora}
     for name, source in sources.items():
@@ -102,7 +102,7 @@ def album(
         for modality, store in source.stores.items():
             everything[name, modality] = store
             entries += [
-                Entry(
+                AlbumEntry(
                     corpus=name,
                     image_id=line["image_id"],
                     patient_id=line["patient_id"],

@@ -12,16 +12,15 @@ from typing import Any
 
 import sonogrid
 from sonogrid.audit.album import Album
-from sonogrid.audit.findings import Finding, as_table, is_accepted, stale, unaccepted
+from sonogrid.audit.findings import Finding, findings_table, is_accepted, stale, unaccepted
 from sonogrid.audit.illustrations import write_pictures
 from sonogrid.files import sha256, write_csv, write_json
+from sonogrid.imports import file_of, reached
 from sonogrid.provenance import code_digest
 
 CERTIFICATE = "certificate.json"
-DECIDING_MODULES = (
-    *("__init__", "album", "confounding", "coverage", "duplicates", "findings", "fingerprints", "registration"),
-)
-"""Modules whose code decides what is found; a change of how it is shown makes no other certificate."""
+DECIDING = "sonogrid.audit.look"
+"""Module from which all code that decides what is found is reached; how it is shown makes no other certificate."""
 
 
 def write_audit(
@@ -33,7 +32,7 @@ def write_audit(
     first, so that none stands beside findings that it does not know.
     """
     (folder / CERTIFICATE).unlink(missing_ok=True)
-    write_csv(as_table(findings, accept), folder / "findings.csv")
+    write_csv(findings_table(findings, accept), folder / "findings.csv")
     write_pictures(findings, album, folder / "pictures")
     left = unaccepted(findings, accept)
     if not left:
@@ -69,8 +68,9 @@ def certificate(findings: Sequence[Finding], accept: Sequence[str], inputs: Mapp
 
 @functools.cache
 def audit_code() -> str:
-    """Return the SHA-256 of the code of DECIDING_MODULES."""
-    return code_digest(Path(__file__).with_name(f"{name}.py") for name in DECIDING_MODULES)
+    """Return the digest of all code of this room that decides what is found."""
+    files = [file_of(module) for module in reached([DECIDING], within=["sonogrid.audit"])]
+    return code_digest(file for file in files if file is not None)
 
 
 def _as_record(one: Finding) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from sonogrid.cohort.manifest import Cohort
 from sonogrid.images.store import Store
 from sonogrid.multiplicity import holm
 
-Ints = npt.NDArray[np.int64]
+_Ints = npt.NDArray[np.int64]
 
 PERMUTATIONS = 1999
 ALPHA = 0.05
@@ -66,7 +66,7 @@ def confounders(
     measured = [
         (one, effect)
         for one in predictors(cohort, stores)
-        if (effect := measure(one.levels, labels, test_fold, classes, seed)) is not None
+        if (effect := association(one.levels, labels, test_fold, classes, seed)) is not None
     ]
     corrected = holm([effect.p for _, effect in measured]).tolist()
     return [
@@ -110,7 +110,7 @@ def as_levels(numbers: pd.Series[float], shown: pd.Series[str] | None = None) ->
     return levels
 
 
-def measure(
+def association(
     levels: pd.Series[str],
     labels: pd.Series[str],
     test_fold: Mapping[str, int],
@@ -136,7 +136,7 @@ def measure(
     return Effect(observed, (1 + above) / (1 + permutations), len(patients), shape[1])
 
 
-def _counts(fold: Ints, level: Ints, label: Ints, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+def _counts(fold: _Ints, level: _Ints, label: _Ints, shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
     """Patients by fold, level and class."""
     flat = (fold * shape[1] + level) * shape[2] + label
     return np.bincount(flat, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)

@@ -63,7 +63,7 @@ def absences(cohort: Cohort, modalities: Sequence[str], classes: Sequence[str]) 
     return found
 
 
-def refusals(cohort: Cohort, corpus: str = "") -> list[Finding]:
+def refused_files(cohort: Cohort, corpus: str = "") -> list[Finding]:
     """How many files of the cohort, or of the corpus of an init, could not be used, if any."""
     if not cohort.refused:
         return []

@@ -11,9 +11,9 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from sonogrid.audit.album import Album, Entry
+from sonogrid.audit.album import Album, AlbumEntry
 from sonogrid.audit.findings import Finding, Severity
-from sonogrid.audit.fingerprints import Close, close_pairs, fingerprint
+from sonogrid.audit.fingerprints import Close, close_pairs, hash_picture
 from sonogrid.audit.registration import similarity
 from sonogrid.cohort.manifest import some
 from sonogrid.console import Advance, silent
@@ -33,12 +33,12 @@ Folds = Mapping[str, int]
 class Pair(NamedTuple):
     """Two pictures whose hashes are close."""
 
-    one: Entry
-    other: Entry
+    one: AlbumEntry
+    other: AlbumEntry
     close: Close
 
 
-def exact_duplicates(entries: Iterable[Entry], test_fold: Folds, of_corpora: bool = False) -> list[Finding]:
+def exact_duplicates(entries: Iterable[AlbumEntry], test_fold: Folds, of_corpora: bool = False) -> list[Finding]:
     """Groups with equal files or equal canvases, within the cohort, between it and a corpus, and within a corpus.
 
     `test_fold` has the fold in which a patient of the cohort is tested. Frames of one file count as equal where
@@ -67,7 +67,7 @@ def near_duplicates(
     """
     places = _grouped(album.entries, lambda one: one.canvas_sha256, least=1)
     first = [group[0] for group in places]
-    hashes = list(in_order(lambda one: fingerprint(album.content(one)), first, workers))
+    hashes = list(in_order(lambda one: hash_picture(album.content(one)), first, workers))
     groups: dict[Group, list[Pair]] = {}
     for close in close_pairs(hashes, LARGEST_DISTANCE, workers, advance):
         for one, other in product(places[close.first], places[close.second]):
@@ -82,18 +82,20 @@ def near_duplicates(
     return found
 
 
-def _grouped(entries: Iterable[Entry], key: Callable[[Entry], Hashable], least: int = 2) -> list[list[Entry]]:
-    groups: dict[Hashable, list[Entry]] = {}
+def _grouped(
+    entries: Iterable[AlbumEntry], key: Callable[[AlbumEntry], Hashable], least: int = 2
+) -> list[list[AlbumEntry]]:
+    groups: dict[Hashable, list[AlbumEntry]] = {}
     for one in entries:
         groups.setdefault(key(one), []).append(one)
     return [group for group in groups.values() if len(group) >= least]
 
 
-def _several_patients(group: Sequence[Entry]) -> bool:
+def _several_patients(group: Sequence[AlbumEntry]) -> bool:
     return len({one.patient for one in group}) > 1
 
 
-def _parts(group: list[Entry]) -> Iterable[list[Entry]]:
+def _parts(group: list[AlbumEntry]) -> Iterable[list[AlbumEntry]]:
     """The pictures of a group that a finding is about: of the cohort; of the cohort and a corpus; of a corpus."""
     own = [one for one in group if not one.corpus]
     if len(own) > 1:
@@ -106,7 +108,7 @@ def _parts(group: list[Entry]) -> Iterable[list[Entry]]:
             yield theirs
 
 
-def _exact(group: list[Entry], test_fold: Folds) -> list[Finding]:
+def _exact(group: list[AlbumEntry], test_fold: Folds) -> list[Finding]:
     """The finding about pictures that are equal, if there is one to tell."""
     same_file = len({one.sha256 for one in group}) == 1
     kind = _kind("same_file" if same_file else "same_canvas", group)
@@ -148,7 +150,7 @@ def _matched(album: Album, pairs: list[Pair]) -> list[tuple[Pair, float]]:
     return found
 
 
-def _compared(one: Entry, other: Entry) -> Group | None:
+def _compared(one: AlbumEntry, other: AlbumEntry) -> Group | None:
     """Whose pictures a pair belongs to; None where it would be no finding, even if the two were one picture."""
     if one.corpus != other.corpus and one.corpus and other.corpus:
         return None
@@ -159,7 +161,7 @@ def _compared(one: Entry, other: Entry) -> Group | None:
     return tuple(sorted((one.patient, other.patient)))
 
 
-def _kind(how: str, group: Sequence[Entry]) -> str | None:
+def _kind(how: str, group: Sequence[AlbumEntry]) -> str | None:
     corpora = {one.corpus for one in group}
     labels = {one.label for one in group}
     if "" in corpora and len(corpora) > 1:
@@ -186,7 +188,7 @@ _REMEDIES: Mapping[str, tuple[Severity, str]] = {
 
 
 def _finding(
-    kind: str, group: Sequence[Entry], equal: str, measures: Mapping[str, float | int | str], test_fold: Folds
+    kind: str, group: Sequence[AlbumEntry], equal: str, measures: Mapping[str, float | int | str], test_fold: Folds
 ) -> Finding:
     severity, remedy = next(value for ending, value in _REMEDIES.items() if kind.endswith(ending))
     own = [one for one in group if not one.corpus]

@@ -95,7 +95,7 @@ def stale(findings: Iterable[Finding], accept: Sequence[str]) -> list[str]:
     return [text for text in accept if text not in known]
 
 
-def as_table(findings: Iterable[Finding], accept: Sequence[str]) -> pd.DataFrame:
+def findings_table(findings: Iterable[Finding], accept: Sequence[str]) -> pd.DataFrame:
     """One row a finding with COLUMNS; several images, patients and measures of a row are parted by '; '."""
     rows = [
         {

@@ -25,7 +25,7 @@ from sonogrid.console import Advance, silent
 from sonogrid.parallel import in_order
 
 Hashes = npt.NDArray[np.uint64]
-Floats = npt.NDArray[np.float32]
+_Floats = npt.NDArray[np.float32]
 
 
 class Window(NamedTuple):
@@ -88,7 +88,7 @@ class Close(NamedTuple):
     mirrored: bool
 
 
-def fingerprint(picture: Picture) -> Fingerprint:
+def hash_picture(picture: Picture) -> Fingerprint:
     """Hash a picture of any size, H x W x 3, without letterbox."""
     square = _square(picture)
     mirror = np.ascontiguousarray(square[:, ::-1])
@@ -174,13 +174,13 @@ def _mirror(window: Window) -> Window:
     return Window(1 - window.x1, window.y0, 1 - window.x0, window.y1)
 
 
-def _square(picture: Picture) -> Floats:
+def _square(picture: Picture) -> _Floats:
     grey = Image.fromarray(np.ascontiguousarray(picture)).convert("L")
     how = Image.Resampling.BOX if min(grey.size) >= SIDE else Image.Resampling.BILINEAR
     return np.asarray(grey.resize((SIDE, SIDE), how), dtype=np.float32)
 
 
-def _hashes(square: Floats) -> Hashes:
+def _hashes(square: _Floats) -> Hashes:
     """Hashes of all windows, len(WINDOWS) x WORDS, of a SIDE x SIDE picture."""
     averages = _averaging()
     spans = len(SPANS)
@@ -195,7 +195,7 @@ def _hashes(square: Floats) -> Hashes:
 
 
 @functools.cache
-def _averaging() -> Floats:
+def _averaging() -> _Floats:
     """Means over cells along one axis, for every span: (len(SPANS) * CELLS) x SIDE, rows sum to 1."""
     edges = np.concatenate([SIDE * np.linspace(low, high, CELLS + 1) for low, high in SPANS]).reshape(len(SPANS), -1)
     low, high = edges[:, :-1, None], edges[:, 1:, None]
@@ -205,7 +205,7 @@ def _averaging() -> Floats:
 
 
 @functools.cache
-def _blur(sigma: float) -> Floats:
+def _blur(sigma: float) -> _Floats:
     """A Gaussian along one axis of cells as a CELLS x CELLS matrix, rows sum to 1: no cell beyond the edge counts."""
     cell = np.arange(CELLS)
     weights = np.exp(-((cell[:, None] - cell[None]) ** 2) / (2 * sigma**2))

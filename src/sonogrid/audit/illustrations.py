@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from sonogrid.arrays import Picture
-from sonogrid.audit.album import Album, Entry
+from sonogrid.audit.album import Album, AlbumEntry
 from sonogrid.audit.findings import Finding, Severity
 from sonogrid.files import whole_file
 
@@ -65,7 +65,7 @@ def write_pictures(findings: Sequence[Finding], album: Album, folder: Path) -> l
 _COLOUR: dict[Severity, tuple[int, int, int]] = {"stop": (180, 0, 0), "note": (0, 0, 0)}
 
 
-def _caption(entry: Entry) -> str:
+def _caption(entry: AlbumEntry) -> str:
     return f"{entry.label}, {entry.modality}"
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sonogrid.audit import Corpus, album, audit, audit_corpus
+from sonogrid.audit.album import Corpus, make_album
 from sonogrid.audit.certificate import write_audit
 from sonogrid.audit.findings import Finding
 from sonogrid.audit.fingerprints import steps
+from sonogrid.audit.look import audit_cohort, audit_corpus
 from sonogrid.audit.show import show
 from sonogrid.cohort.manifest import load
 from sonogrid.config.study import AuditRequest
@@ -37,12 +38,12 @@ def run_audit(request: AuditRequest, workers: int, console: Console | None = Non
         inputs |= {f"corpus {name}": path for name, path in files.items()}
         inputs |= {f"corpus {name}": folder / name for name in ("patients.csv", "manifest.csv", "refused.csv")}
     splits = request.results / "splits.csv"
-    pictures = album(cohort, stores, corpora, request.decoded)
+    pictures = make_album(cohort, stores, corpora, request.decoded)
     name = f"audit of the corpus of {request.corpus}" if request.corpus else "audit"
     with progress(name, steps(len(pictures.entries))) as advance:
         if request.corpus is None:
             inputs |= {"splits.csv": splits}
-            findings = audit(
+            findings = audit_cohort(
                 cohort,
                 load_splits(splits),
                 pictures,

@@ -83,7 +83,7 @@ def check_cluster(
 
 
 def find_commands() -> CheckResult:
-    """Whether the client commands that the head process calls are here."""
+    """Return whether the client commands that the head process calls are here."""
     missing = [name for name in COMMANDS if shutil.which(name) is None]
     if missing:
         return CheckResult("commands", f"not here: {', '.join(missing)}", "wrong", cluster.NO_SLURM)
@@ -91,7 +91,7 @@ def find_commands() -> CheckResult:
 
 
 def find_partition(check: str, name: str | None, facts: ClusterFacts, wants_gpu: bool) -> CheckResult:
-    """Whether a partition (None: the default one) is there, open, has working nodes and, if wanted, GPUs."""
+    """Return whether a partition (None: the default one) is there, open, has working nodes and, if wanted, GPUs."""
     shown = facts.partition(name)
     choices = "; ".join(one.described for one in facts.partitions)
     remedy = f"Choose in slurm/site.yaml from: {choices}"
@@ -106,7 +106,7 @@ def find_partition(check: str, name: str | None, facts: ClusterFacts, wants_gpu:
 
 
 def find_account(site: Site, associations: Sequence[Association]) -> CheckResult:
-    """Whether the user may submit with the account and QOS of the site."""
+    """Return whether the user may submit with the account and QOS of the site."""
     if not associations:
         remedy = "The lines on jobs show what sbatch says of it"
         return CheckResult("account", "no accounting database answers", "not checked", remedy)
@@ -170,7 +170,7 @@ def find_refusals(
 
 
 def find_job_age(config: Mapping[str, str]) -> CheckResult:
-    """Whether the controller remembers finished jobs long enough for the head to learn of them."""
+    """Return whether the controller remembers finished jobs long enough for the head to learn of them."""
     age = cluster.leading_number(config.get("MinJobAge", ""))
     if age is None:
         remedy = f"It should be {LEAST_JOB_AGE} s or more"
@@ -178,7 +178,7 @@ def find_job_age(config: Mapping[str, str]) -> CheckResult:
     found = f"finished jobs are remembered for {age} s"
     if age >= LEAST_JOB_AGE:
         return CheckResult("MinJobAge", found, "ok")
-    why = "Snakemake asks at most 3 minutes apart and waits for ever for a job that was forgotten in between"
+    why = "Snakemake asks at most 3 minutes apart and waits forever for a job that was forgotten in between"
     remedy = (
         f"{why}. Ask the site for {LEAST_JOB_AGE} s or more; or run with --slurm-status-command sacct, and never "
         "scancel a job of a running grid, as that is then not noticed"
@@ -187,7 +187,7 @@ def find_job_age(config: Mapping[str, str]) -> CheckResult:
 
 
 def find_slurm_conf(environment: Mapping[str, str]) -> CheckResult:
-    """Whether SLURM's commands work without SLURM_CONF, which the srun inside a job does not get."""
+    """Return whether SLURM's commands work without SLURM_CONF, which the srun inside a job does not get."""
     if not environment.get("SLURM_CONF"):
         return CheckResult("SLURM_CONF", "not set, not needed", "ok")
     without = {name: value for name, value in environment.items() if name != "SLURM_CONF"}
@@ -198,7 +198,7 @@ def find_slurm_conf(environment: Mapping[str, str]) -> CheckResult:
 
 
 def find_job_limit(site: Site, associations: Sequence[Association], jobs: int) -> CheckResult:
-    """Whether the user may have as many jobs in the queue as the head submits."""
+    """Return whether the user may have as many jobs in the queue as the head submits."""
     partitions = ("", site.partition, site.cpu_partition)
     limits = [one.most_jobs for one in _own(site, associations) if one.partition in partitions and one.most_jobs]
     if not associations:
@@ -237,12 +237,12 @@ fi
 
 
 SIZES = ("mem_mb", "mem_mb_per_cpu", "runtime", "nodes", "tasks", "tasks_per_gpu", "cpus_per_task", "cpus_per_gpu")
-"""What a job of seconds asks less of."""
+"""Resources of which a job of seconds asks for less."""
 
 
 @contextmanager
 def nonces(folders: Sequence[Path], nonce: str) -> Iterator[list[Path]]:
-    """New folders, each below one of `folders` or the part of it that exists, with the nonce in a file `asked`."""
+    """Give new folders, each below one of `folders` or the part of it that exists, with the nonce in a file `asked`."""
     with ExitStack() as stack:
         made = []
         for folder in folders:
@@ -297,7 +297,7 @@ def _no_node(check: str, said: str) -> CheckResult:
 
 
 def seconds_until_seen(files: Sequence[Path], nonce: str) -> float | None:
-    """Seconds until every file that a node wrote is seen here with its content; None after FILE_SECONDS."""
+    """Return seconds until every file that a node wrote is seen here with its content; None after FILE_SECONDS."""
     started = time.monotonic()
     while time.monotonic() - started < FILE_SECONDS:
         if all(file.is_file() and file.read_text(encoding="utf-8").strip() == nonce for file in files):
@@ -307,7 +307,7 @@ def seconds_until_seen(files: Sequence[Path], nonce: str) -> float | None:
 
 
 def parse_node(text: str) -> dict[str, list[str]]:
-    """What NODE_SCRIPT wrote: key -> its values."""
+    """Return what NODE_SCRIPT wrote: key -> its values."""
     said: dict[str, list[str]] = {}
     for line in text.splitlines():
         key, equals, value = line.partition("=")
@@ -319,29 +319,29 @@ def parse_node(text: str) -> dict[str, list[str]]:
 def read_node(
     check: str, said: Mapping[str, list[str]], wants_gpu: bool, seconds: float | None, folders: Mapping[Path, Path]
 ) -> list[CheckResult]:
-    """The findings in a node's answer; `folders`: the folder that was tried -> the one that jobs need."""
+    """Return the results in a node's answer; `folders`: the folder that was tried -> the one that jobs need."""
     node = said["node"][0]
-    findings = []
+    results = []
     tried = [*said.get("unseen", []), *said.get("unwritten", [])]
     hidden = sorted({str(folders.get(Path(path), path)) for path in tried})
     if hidden or seconds is None:
         found = f"{node} does not share {', '.join(hidden) or 'its files'} with this machine"
         remedy = "Work in a folder of the shared file system, and set scratch in slurm/site.yaml to one"
-        findings.append(CheckResult(f"{check}: files", found, "wrong", remedy))
+        results.append(CheckResult(f"{check}: files", found, "wrong", remedy))
     else:
-        findings.append(
+        results.append(
             CheckResult(f"{check}: files", f"{node} shares them; a new one is seen after {seconds:.1f} s", "ok")
         )
     if "modules" in said:
         remedy = "Correct the key modules of slurm/site.yaml: module avail"
-        findings.append(CheckResult(f"{check}: modules", f"not loaded on {node}", "wrong", remedy))
+        results.append(CheckResult(f"{check}: modules", f"not loaded on {node}", "wrong", remedy))
     version = said.get("version", [""])[0]
     if version == f"sonogrid {sonogrid.__version__}":
-        findings.append(CheckResult(f"{check}: sonogrid", version, "ok"))
+        results.append(CheckResult(f"{check}: sonogrid", version, "ok"))
     else:
         remedy = "Activate the environment, in a folder that nodes see, before you type snakemake or this command"
-        findings.append(CheckResult(f"{check}: sonogrid", f"{node} says: {version or 'nothing'}", "wrong", remedy))
-    return [*findings, *([_read_gpu(check, said, node)] if wants_gpu else [])]
+        results.append(CheckResult(f"{check}: sonogrid", f"{node} says: {version or 'nothing'}", "wrong", remedy))
+    return [*results, *([_read_gpu(check, said, node)] if wants_gpu else [])]
 
 
 def _read_gpu(check: str, said: Mapping[str, list[str]], node: str) -> CheckResult:

@@ -9,7 +9,9 @@ from typing import cast
 
 import pandas as pd
 
-from sonogrid.config.cohort import CohortConfig, PhantomSource
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.modalities import MODALITIES
+from sonogrid.config.readers import PhantomSource
 from sonogrid.config.study import Study
 from sonogrid.grid import derive_seed
 from sonogrid.layout import Layout
@@ -86,7 +88,7 @@ def _counted(cohort: CohortConfig, manifest: Path, seed: int) -> tuple[pd.DataFr
     if cohort.reader != "phantom":
         return None
     # Imported here: only simulated studies pay for the simulator's start-up.
-    from sonogrid.cohort.phantom.simulate import MODALITIES, draw_patients
+    from sonogrid.cohort.phantom.simulate import draw_patients
 
     wanted = tuple(modality for modality in MODALITIES if modality in cohort.modalities)
     patients = draw_patients(cast(PhantomSource, cohort.source), wanted, seed)

@@ -36,20 +36,20 @@ UNKNOWN = "?"
 
 @dataclass(frozen=True)
 class Note:
-    """A remark below the tables, and the command that it speaks of."""
+    """A remark below the tables, and the command that it refers to."""
 
     text: str
     command: str = ""
 
 
 def snakemake_command(target: Path, configs: Sequence[Path]) -> str:
-    """The command that makes a file of a study on the cluster."""
+    """Return the command that makes a file of a study on the cluster."""
     others = [str(path) for path in configs if path != DEFAULT_CONFIG]
     return " ".join(["snakemake --profile slurm", str(target), *(["--configfile", *others] if others else [])])
 
 
 def clock(seconds: float) -> str:
-    """A time for people: `45 s`, `12 min`, `3 h 20 min`, `4 d 3 h`."""
+    """Return a time for people: `45 s`, `12 min`, `3 h 20 min`, `4 d 3 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -62,7 +62,7 @@ def clock(seconds: float) -> str:
 
 
 def as_hours(seconds: float | None) -> str:
-    """Seconds as hours, with the digits that matter."""
+    """Return seconds as hours, with the digits that matter."""
     if seconds is None:
         return UNKNOWN
     hours = seconds / 3600
@@ -70,7 +70,7 @@ def as_hours(seconds: float | None) -> str:
 
 
 def each(seconds: float | None, count: int) -> str:
-    """The mean of a sum of seconds over runs."""
+    """Return the mean of a sum of seconds over runs."""
     return UNKNOWN if seconds is None else clock(seconds / count)
 
 
@@ -102,7 +102,7 @@ def as_count(number: int | None) -> str:
 
 
 def fit_seconds(work: Workload, expected: bool, left: bool = False) -> dict[tuple[str, str], list[float | None]]:
-    """Seconds of every fit with its share of the job's start, by stage and backbone; `left`: only what is not done."""
+    """Return seconds of each fit with its share of the job's start, by rule and backbone; `left`: if unfinished."""
     found: dict[tuple[str, str], list[float | None]] = defaultdict(list)
     for job in work.gpu_jobs:
         for fit in job.fits:
@@ -114,13 +114,13 @@ def fit_seconds(work: Workload, expected: bool, left: bool = False) -> dict[tupl
 
 
 def total(seconds: Sequence[float | None]) -> float | None:
-    """The sum; None if a part of it is not known."""
+    """Return the sum; None if a part of it is not known."""
     known = [value for value in seconds if value is not None]
     return sum(known) if len(known) == len(seconds) else None
 
 
 def cost_rows(work: Workload) -> list[list[str]]:
-    """One row a stage and backbone, and their sum."""
+    """Return one row per rule and backbone, and their sum."""
     fits: dict[tuple[str, str], list[PlannedFit]] = defaultdict(list)
     for job in work.gpu_jobs:
         for fit in job.fits:
@@ -154,7 +154,7 @@ def _joined(words: Iterator[str]) -> str:
 
 
 def queue_rows(work: Workload, jobs_at_once: int) -> list[list[str]]:
-    """One row a number of GPUs: wall-clock time until everything that is left is done."""
+    """Return one row per number of GPUs: wall-clock time until everything that is left is done."""
     rows = []
     most = min(jobs_at_once, len(work.gpu_jobs))
     for gpus in sorted({min(count, most) for count in (*GPUS, most)}):
@@ -170,7 +170,7 @@ def _has_expected(work: Workload) -> bool:
 
 
 def _wall(work: Workload, gpus: int, expected: bool) -> float | None:
-    """Seconds until everything left is done on so many GPUs; None if a part is not known."""
+    """Return seconds until everything left is done on `gpus` GPUs; None if a part is not known."""
     left: list[tuple[float, PlannedJob]] = []
     for job in work.gpu_jobs:
         rest = PlannedJob(tuple(fit for fit in job.fits if not fit.done), job.name, job.needs)
@@ -182,7 +182,7 @@ def _wall(work: Workload, gpus: int, expected: bool) -> float | None:
 
 
 def wall_seconds(jobs: Sequence[tuple[float, PlannedJob]], gpus: int) -> float:
-    """Seconds until `gpus` GPUs have done all jobs, in their order, each begun when what it needs is made."""
+    """Return seconds until `gpus` GPUs have done all jobs, in their order, each begun when what it needs is made."""
     waiting = {job.name: len(job.needs) for _, job in jobs}
     seconds = {job.name: length for length, job in jobs}
     unlocks: dict[JobName, list[JobName]] = defaultdict(list)
@@ -218,7 +218,7 @@ def notes(work: Workload, site: Site, profile: Profile, configs: Sequence[Path])
 
 
 def _profile(work: Workload, site: Site, profile: Profile) -> Iterator[Note]:
-    """What the profile changes, and what of it cannot be shown."""
+    """Yield what the profile changes, and what of it cannot be shown."""
     if profile.unread:
         yield Note(f"{PROFILE_FILE} cannot be read ({profile.unread}). The first table is without it.")
     changes = "; ".join(map(str, profile.changes(site)))
@@ -287,7 +287,7 @@ def _meaning(work: Workload) -> Iterator[Note]:
 
 
 def _short_jobs(work: Workload) -> Iterator[Note]:
-    """Whether packing more cells into a job is worth it, and the sizes that a job can have."""
+    """Yield whether packing more cells into a job is worth it, and the sizes that a job can have."""
     cells = [fit.expected or fit.most for job in work.gpu_jobs for fit in job.fits if fit.rule == "train"]
     known = [seconds for seconds in cells if seconds is not None]
     if not known or not work.start:
@@ -307,7 +307,7 @@ def _short_jobs(work: Workload) -> Iterator[Note]:
 
 
 def _long_jobs(work: Workload, profile: Profile) -> Iterator[Note]:
-    """Rules whose jobs may need more time than the first attempt asks for."""
+    """Yield rules whose jobs may need more time than the first attempt asks for."""
     attempts = [profile.submissions(work.requests, attempt) for attempt in range(1, profile.last_attempt + 1)]
     for rule in work.requests:
         times = [job.seconds(work.start or 0.0, expected=False) for job in work.gpu_jobs if job.fits[0].rule == rule]
@@ -331,7 +331,7 @@ def _long_jobs(work: Workload, profile: Profile) -> Iterator[Note]:
 
 
 def output() -> Console:
-    """A console for tables: at most WIDTH columns, and without colours or frames where nobody watches."""
+    """Return a console for tables: at most WIDTH columns, without colours or frames unless it is a terminal."""
     console = Console(highlight=False)
     console.width = min(WIDTH, console.width) if console.is_terminal else WIDTH
     return console

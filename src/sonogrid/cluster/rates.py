@@ -58,23 +58,23 @@ class Rate(FitSetting):
     threads: int
     repetitions: int
     train_seconds: float
-    """an image in training: forward, backward, optimiser, augmentation; median"""
+    """per image in training: forward, backward, optimiser, augmentation; median"""
     train_low: float
     train_high: float
     predict_seconds: float
-    """an image in prediction; median"""
+    """per image in prediction; median"""
     predict_low: float
     predict_high: float
     model_seconds: float
-    """once a fit: building the model and what its first step takes longer than the others"""
+    """per fit: building the model and what its first step takes longer than the others"""
     panel_seconds: float
-    """a Grad-CAM map, its model built anew"""
+    """per Grad-CAM map, with the building of its model"""
     gpu_mb: float | None
     """largest memory of the fit on the GPU, without CUDA's own; empty on a CPU"""
     start_seconds: float
-    """once a job: start of Python, imports, first touch of the device"""
+    """per job: start of Python, imports, first touch of the device"""
     job_seconds: float | None
-    """once a job: from SLURM's start of it to the start of sonogrid; empty outside SLURM"""
+    """per job: from SLURM's start of it to the start of sonogrid; empty outside SLURM"""
 
 
 def setting_of(study: Study, backbone: str, training: Training) -> FitSetting:

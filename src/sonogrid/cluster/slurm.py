@@ -1,4 +1,4 @@
-"""Asking SLURM: its client commands, run without a shell and with a time limit, and what their answers say."""
+"""SLURM's client commands, run without a shell and with a time limit; what their answers say, and what a job asks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Answer:
 
 
 def call(command: Sequence[str], seconds: float = 30, environment: Mapping[str, str] | None = None) -> Answer:
-    """Run a command without a shell. Raises InputError where it is not there or takes longer than `seconds`."""
+    """Run a command without a shell. Raise InputError if it does not exist or takes longer than `seconds`."""
     try:
         done = subprocess.run(
             command,
@@ -58,7 +58,7 @@ def call(command: Sequence[str], seconds: float = 30, environment: Mapping[str, 
 
 
 def ask(command: Sequence[str], seconds: float = 30) -> str:
-    """What a command writes on stdout. Raises InputError with its own words where it fails, hangs or is not there."""
+    """Return what a command writes on stdout. Raise InputError if it fails, hangs or does not exist."""
     answer = call(command, seconds)
     if answer.code != 0:
         remedy = "Correct what it names; `sonogrid plan --check` says more"
@@ -90,7 +90,7 @@ class Partition:
 
 
 def parse_partitions(text: str) -> list[Partition]:
-    """The partitions in the lines that SINFO writes, one for every kind of node and state, in their order."""
+    """Return the partitions in the lines that SINFO writes, of which there is one per kind of node and state."""
     rows = [_partition(line) for line in text.splitlines() if line.count("|") == 7]
     return [merged(name, list(group)) for name, group in groupby(rows, key=lambda row: row.name)]
 
@@ -106,7 +106,7 @@ def _partition(line: str) -> Partition:
         nodes=count,
         working=working,
         gpus=parse_gres(gres),
-        # A + stands for "at least".
+        # A + means "at least".
         memory_mb=int(memory.rstrip("+")),
         cpus=int(cpus.rstrip("+")),
         minutes=parse_minutes(limit),
@@ -114,7 +114,7 @@ def _partition(line: str) -> Partition:
 
 
 def merged(name: str, rows: Sequence[Partition]) -> Partition:
-    """Several kinds of nodes, or several partitions in one of which a job may run, as one partition."""
+    """Return several kinds of nodes, or several partitions in one of which a job may run, as one partition."""
     limits = [row.minutes for row in rows if row.minutes is not None]
     return Partition(
         name=name,
@@ -130,7 +130,7 @@ def merged(name: str, rows: Sequence[Partition]) -> Partition:
 
 
 def parse_minutes(text: str) -> int | None:
-    """Whole minutes of a limit as sinfo writes it, `[[DAYS-]HOURS:]MINUTES:SECONDS`; None for `infinite`."""
+    """Return whole minutes of a limit as sinfo writes it, `[[DAYS-]HOURS:]MINUTES:SECONDS`; None for `infinite`."""
     found = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", text.strip())
     if found is None:
         return None
@@ -139,7 +139,7 @@ def parse_minutes(text: str) -> int | None:
 
 
 def parse_gres(text: str) -> tuple[str, ...]:
-    """Generic resources of a node without socket numbers: `gpu:h200:4(S:0-1),shard:16` is gpu:h200:4, shard:16."""
+    """Return generic resources of a node without socket numbers: `gpu:a:4(S:0),shard:16` is gpu:a:4, shard:16."""
     entries, depth = [""], 0
     for character in text:
         depth += (character == "(") - (character == ")")
@@ -151,19 +151,19 @@ def parse_gres(text: str) -> tuple[str, ...]:
 
 
 def gpu_models(partitions: Sequence[Partition]) -> list[str]:
-    """Models in the `gpu:MODEL:COUNT` entries of the partitions."""
+    """Return the models in the `gpu:MODEL:COUNT` entries of the partitions."""
     entries = (gres.split(":") for one in partitions for gres in one.gpus)
     return sorted({entry[1] for entry in entries if len(entry) == 3 and entry[0] == "gpu"})
 
 
 def parse_config(text: str) -> dict[str, str]:
-    """Keys and values of `scontrol show config`."""
+    """Return keys and values of `scontrol show config`."""
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line)
     return {key.strip(): value.strip() for key, value in pairs}
 
 
 def leading_number(text: str) -> int | None:
-    """The number that a value such as `300 sec` begins with; None if there is none."""
+    """Return the number that a value such as `300 sec` begins with; None if there is none."""
     digits = text.split(maxsplit=1)[0] if text.strip() else ""
     return int(digits) if digits.isdecimal() else None
 
@@ -182,7 +182,7 @@ class Association:
 
 
 def parse_associations(text: str) -> list[Association]:
-    """The associations in the lines of `sacctmgr --noheader --parsable2 show assoc`."""
+    """Return the associations in the lines of `sacctmgr --noheader --parsable2 show assoc`."""
     rows = [line.split("|") for line in text.splitlines() if line.count("|") == 3]
     return [
         Association(account, partition, leading_number(most), tuple(filter(None, qos.split(","))))
@@ -191,7 +191,7 @@ def parse_associations(text: str) -> list[Association]:
 
 
 def with_environment(site: Site, environment: Mapping[str, str] = os.environ) -> Site:
-    """The site with SLURM's own variables for sbatch where the file says nothing."""
+    """Return the site with SLURM's own variables for sbatch where the file says nothing."""
     names = ("account", "partition", "qos", "constraint")
     found = {name: environment.get(f"SBATCH_{name.upper()}") or None for name in names}
     missing = {name: value for name, value in found.items() if value and getattr(site, name) is None}
@@ -215,7 +215,7 @@ class Submission:
     on_gpu: bool
     """whether the rule computes on a GPU"""
     cpus: int | None
-    """threads of the job; None: not known before the job is there"""
+    """threads of the job; None: not known before the job exists"""
     resources: Mapping[str, str | int]
     """as the SLURM plugin of Snakemake gets them"""
     unknown: Mapping[str, str] = field(default_factory=dict)
@@ -330,7 +330,7 @@ def _said(command: Sequence[str]) -> str:
 
 
 def seconds_in_job() -> float | None:
-    """Seconds since SLURM started the job of this process, less those that the process itself has computed.
+    """Return seconds since SLURM started the job of this process, less those that the process itself has computed.
 
     None outside a job, and where SLURM does not say. Right to a second.
     """
@@ -345,7 +345,7 @@ def seconds_in_job() -> float | None:
 
 
 def parse_start(text: str) -> float | None:
-    """When a job began, in seconds since 1970, from `scontrol show job`; None if it does not say."""
+    """Return when a job began, in seconds since 1970, from `scontrol show job`; None if it does not say."""
     found = re.search(r"\bStartTime=(\S+)", text)
     try:
         return datetime.fromisoformat(found[1]).timestamp() if found else None

@@ -1,4 +1,4 @@
-"""How fast fits are: from fits of this study that are done, else from rates.csv."""
+"""How fast fits are: from fits of this study that are done, otherwise from rates.csv."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sonogrid.cluster.image_counts import PartCounts
 from sonogrid.cluster.rates import FitSetting, Rate, setting_of
 from sonogrid.config.augment_contract import strength
-from sonogrid.config.base import Modality
 from sonogrid.config.study import Study
 from sonogrid.config.training import Training
 from sonogrid.files import read_json
@@ -118,7 +117,7 @@ def is_current(run: DoneRun, study: Study, recipe: Training, modalities: Iterabl
 def _used(training: Training, modalities: Iterable[str]) -> dict[str, Any]:
     """Return a recipe with the strength of every transform as the modalities get it, however the config says it."""
     strengths = {
-        (transform, modality): strength(transform, getattr(training.augment, transform), cast(Modality, modality))
+        (transform, modality): strength(transform, getattr(training.augment, transform), modality)
         for transform in type(training.augment).model_fields
         for modality in modalities
     }

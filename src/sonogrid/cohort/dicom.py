@@ -14,16 +14,19 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
+from sonogrid.cohort.dicom_files import DicomDecoder
 from sonogrid.cohort.folders import DOCUMENTS, compile_pattern, walk
-from sonogrid.cohort.manifest import Cohort, gaps, normal, some, writable
+from sonogrid.cohort.manifest import gaps, normal, some, writable
+from sonogrid.cohort.reader import Reader
+from sonogrid.cohort.sources import Reading, RefusedFile, Source
 from sonogrid.cohort.table import read_rows, require_columns
-from sonogrid.config.cohort import CohortConfig, DicomSource, PatientTable
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import DicomSource, PatientTable
 from sonogrid.console import Advance
-from sonogrid.dicom.facts import Facts, read_facts
+from sonogrid.dicom.facts import HeaderFacts, read_facts
 from sonogrid.dicom.header import element
-from sonogrid.images.examine import Refused, Source, assemble
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
 
@@ -35,7 +38,7 @@ _INDEX = "dicomdir"
 
 
 @dataclass(frozen=True)
-class Patient:
+class Whose:
     """What the path or the patient table says of a picture's patient; '' where it is not said."""
 
     patient_id: str
@@ -43,35 +46,41 @@ class Patient:
     hospital: str
 
 
-def read(config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Cohort:
-    """Read a cohort from DICOM files; what `assemble` makes goes below `folder`.
+class DicomReader(DicomDecoder, Reader):
+    """DICOM files below a folder.
 
     image_id is the path below the root without suffix, with `@` and the frame's number from 0 in four digits where
-    the file has several. Raises InputError with every problem of the source but files that cannot be read.
+    the file has several.
     """
-    source = cast(DicomSource, config.source)
-    problems = Problems()
-    expression = _expression(source, problems)
-    table = _read_patients(source, problems)
-    problems.raise_if_any()
-    files = list(_files(source.root, problems))
-    refused: list[Refused] = []
-    collected = _Collected(source, config, expression, table)
-    for file, facts in zip(files, in_order(_facts_of, files, workers), strict=True):
-        if isinstance(facts, Problem):
-            refused.append((file, facts))
-        else:
-            collected.add(file, facts)
-    problems.found.extend(collected.problems())
-    found = {(one.label, one.modality) for one in collected.sources}
-    problems.found.extend(gaps(found, config.classes, config.modalities))
-    return assemble(config, collected.sources, problems, folder, workers, advance, [*refused, *collected.refused])
 
+    name: ClassVar[str] = "dicom"
+    section: ClassVar[type[DicomSource]] = DicomSource
+    leaves_out_unreadable: ClassVar[bool] = True
 
-def count(config: CohortConfig) -> int:
-    """Number of frames taken if every file is a long cine: the steps that read reports at most."""
-    source = cast(DicomSource, config.source)
-    return source.frames * sum(1 for _ in _files(source.root, Problems()))
+    def steps(self, config: CohortConfig) -> int:
+        """Return the number of frames taken if every file is a long cine."""
+        source = cast(DicomSource, config.source)
+        return source.frames * sum(1 for _ in _files(source.root, Problems()))
+
+    def read(self, config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Reading:
+        """Find the chosen frames of every file."""
+        source = cast(DicomSource, config.source)
+        problems = Problems()
+        expression = _expression(source, problems)
+        table = _read_patients(source, problems)
+        problems.raise_if_any()
+        files = list(_files(source.root, problems))
+        refused: list[RefusedFile] = []
+        collected = _Collected(source, config, expression, table)
+        for file, facts in zip(files, in_order(_facts_of, files, workers), strict=True):
+            if isinstance(facts, Problem):
+                refused.append((file, facts))
+            else:
+                collected.add(file, facts)
+        found = {(one.label, one.modality) for one in collected.sources}
+        lacking = gaps(found, config.classes, config.modalities)
+        told = [*problems.found, *collected.problems(), *lacking]
+        return Reading(collected.sources, told, [*refused, *collected.refused])
 
 
 def chosen_frames(frames: int, wanted: int) -> list[int]:
@@ -80,7 +89,7 @@ def chosen_frames(frames: int, wanted: int) -> list[int]:
     return [(2 * part + 1) * frames // (2 * parts) for part in range(parts)]
 
 
-def _facts_of(file: Path) -> Facts | Problem:
+def _facts_of(file: Path) -> HeaderFacts | Problem:
     try:
         return read_facts(file)
     except InputError as error:
@@ -102,9 +111,9 @@ class _Collected:
         self._modalities = {normal(name): modality for modality, name in source.modalities.items()}
         self._wrong: dict[tuple[str, str], list[Path]] = {}
         self.sources: list[Source] = []
-        self.refused: list[Refused] = []
+        self.refused: list[RefusedFile] = []
 
-    def add(self, file: Path, facts: Facts) -> None:
+    def add(self, file: Path, facts: HeaderFacts) -> None:
         """Note the chosen frames of a file, unless it is not of the study or something is wrong."""
         name = self._name(file)
         match = None if self._expression is None else self._expression.fullmatch(name)
@@ -132,7 +141,7 @@ class _Collected:
                     path=file,
                     hospital=patient.hospital,
                     device=facts.device,
-                    frame=frame,
+                    decoding={"frame": frame},
                     scan=facts.scan,
                     mm_per_pixel=facts.mm_per_pixel,
                 )
@@ -149,7 +158,7 @@ class _Collected:
     def _note(self, file: Path, what: str, remedy: str) -> None:
         self._wrong.setdefault((what, remedy), []).append(file)
 
-    def _patient(self, file: Path, facts: Facts, fields: dict[str, str]) -> Patient | None:
+    def _patient(self, file: Path, facts: HeaderFacts, fields: dict[str, str]) -> Whose | None:
         """Who it is, of which class and hospital; messages tell of files, as an id in a header identifies a person."""
         patient = normal(fields.get("patient", facts.patient_id))
         if not patient or not writable(patient):
@@ -173,9 +182,9 @@ class _Collected:
             remedy = f"Allowed by {KEY}.labels: {allowed}; what is mapped but not used in the cohort is left out"
             self._note(file, f"have the label {value!r}, which is not in the config", remedy)
             return None
-        return Patient(patient, label, hospital)
+        return Whose(patient, label, hospital)
 
-    def _modality(self, file: Path, facts: Facts, fields: dict[str, str]) -> str | None:
+    def _modality(self, file: Path, facts: HeaderFacts, fields: dict[str, str]) -> str | None:
         """What regions and tags say, else the path, else the config."""
         named = fields.get("modality")
         said = None if named is None else self._modalities.get(normal(named))

@@ -12,13 +12,15 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import ClassVar, cast
 
-from sonogrid.cohort.manifest import Cohort, normal, some, writable
-from sonogrid.config.cohort import CohortConfig, FoldersSource
+from sonogrid.cohort.manifest import normal, some, writable
+from sonogrid.cohort.picture_files import SUFFIXES, PictureDecoder
+from sonogrid.cohort.reader import Reader
+from sonogrid.cohort.sources import Reading, Source
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import FoldersSource
 from sonogrid.console import Advance
-from sonogrid.images.decode import SUFFIXES
-from sonogrid.images.examine import Source, assemble
 from sonogrid.problems import Problem, Problems
 
 KEY = "folders"
@@ -32,24 +34,27 @@ DOCUMENTS = frozenset(
 )
 
 
-def read(config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Cohort:
-    """Read a cohort from folders; what `assemble` makes goes below `folder`.
+class FoldersReader(PictureDecoder, Reader):
+    """Pictures in folders. image_id is the picture's path below the root without its suffix.
 
-    image_id is the picture's path below the root without its suffix. A lesion drawn in several masks
-    (`x_mask.png`, `x_mask_1.png`, ...) gets their union. Raises InputError with every problem of the source.
+    A lesion drawn in several masks (`x_mask.png`, `x_mask_1.png`, ...) gets their union.
     """
-    source = cast(FoldersSource, config.source)
-    problems = Problems()
-    sources = _sources(source, config, problems)
-    return assemble(config, sources, problems, folder, workers, advance)
 
+    name: ClassVar[str] = "folders"
+    section: ClassVar[type[FoldersSource]] = FoldersSource
 
-def count(config: CohortConfig) -> int:
-    """Number of pictures below the root, masks not counted: the steps that read reports at most."""
-    source = cast(FoldersSource, config.source)
-    files = [file for file in walk(source.root, Problems()) if file.suffix.lower() in SUFFIXES]
-    pictures, _ = _part(files, source.mask_suffix)
-    return len(pictures)
+    def steps(self, config: CohortConfig) -> int:
+        """Return the number of pictures below the root, masks not counted."""
+        source = cast(FoldersSource, config.source)
+        files = [file for file in walk(source.root, Problems()) if file.suffix.lower() in SUFFIXES]
+        pictures, _ = _part(files, source.mask_suffix)
+        return len(pictures)
+
+    def read(self, config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Reading:
+        """Find every picture of the config's classes and modalities."""
+        problems = Problems()
+        sources = _sources(cast(FoldersSource, config.source), config, problems)
+        return Reading(sources, problems.found)
 
 
 def compile_pattern(pattern: str, key: str = KEY, needed: Sequence[str] = ("label", "patient")) -> re.Pattern[str]:

@@ -16,7 +16,8 @@ from sonogrid.problems import InputError, Problem, Problems
 
 PATIENT_COLUMNS = ("patient_id", "label", "hospital", "simulated")
 IMAGE_COLUMNS = (
-    *("image_id", "patient_id", "modality", "path", "frame", "sha256", "width", "height", "mask_path"),
+    *("image_id", "patient_id", "modality", "path", "decoder", "decoding", "sha256", "width", "height"),
+    "mask_path",
     *("scan_x0", "scan_y0", "scan_x1", "scan_y1", "masked", "mm_per_pixel_x", "mm_per_pixel_y", "device", "simulated"),
 )
 MEASURED_COLUMNS = (
@@ -27,7 +28,7 @@ MEASURED_COLUMNS = (
 SHOWN = 5
 """How many examples a problem names before it only counts the rest."""
 _WHOLE_NUMBERS = ("width", "height")
-_OPTIONAL_NUMBERS = ("frame", "scan_x0", "scan_y0", "scan_x1", "scan_y1")
+_OPTIONAL_NUMBERS = ("scan_x0", "scan_y0", "scan_x1", "scan_y1")
 _LENGTHS = ("mm_per_pixel_x", "mm_per_pixel_y")
 REFUSED_COLUMNS = ("file", "reason", "remedy")
 _READ_AGAIN = "Read the cohort again (snakemake --forcerun cohort)"
@@ -37,8 +38,8 @@ _READ_AGAIN = "Read the cohort again (snakemake --forcerun cohort)"
 class Cohort:
     """Patients and images as docs/files.md describes them, and the ceiling of a simulated cohort.
 
-    Ids, paths and clinical columns are text ('' where empty); width and height are int64, frame and scan_x0 to
-    scan_y1 are Int64, mm_per_pixel_x and mm_per_pixel_y are float64 (missing where empty); simulated is bool.
+    Ids, paths and clinical columns are text ('' where empty); width and height are int64, scan_x0 to scan_y1
+    are Int64, mm_per_pixel_x and mm_per_pixel_y are float64 (missing where empty); simulated is bool.
     `refused` are files that could not be used while the others were.
     """
 
@@ -130,14 +131,14 @@ def gaps(found: Set[tuple[str, str]], classes: Sequence[str], modalities: Sequen
     return problems.found
 
 
-def check(cohort: Cohort, classes: Sequence[str], modalities: Sequence[str]) -> None:
+def check_laws(cohort: Cohort, classes: Sequence[str], modalities: Sequence[str]) -> None:
     """Raise InputError with everything that find_problems finds."""
     found = find_problems(cohort, classes, modalities)
     if found:
         raise InputError(found)
 
 
-def save(cohort: Cohort, folder: Path) -> None:
+def save_cohort(cohort: Cohort, folder: Path) -> None:
     """Write patients.csv, manifest.csv, refused.csv and, if simulated, ceiling.json; each whole or not at all."""
     write_csv(cohort.patients.sort_values("patient_id"), folder / "patients.csv")
     if cohort.ceiling is not None:
@@ -164,7 +165,7 @@ def _remove_leftovers(images: pd.DataFrame, folder: Path) -> None:
 
 
 def load(folder: Path) -> Cohort:
-    """Read what save wrote. Raises InputError if a file or column is missing or a value is wrong."""
+    """Read what save_cohort wrote. Raises InputError if a file or column is missing or a value is wrong."""
     patients = _read(folder / "patients.csv", PATIENT_COLUMNS)
     refused = _read(folder / "refused.csv", REFUSED_COLUMNS)
     images = _read(folder / "manifest.csv", IMAGE_COLUMNS)

@@ -13,12 +13,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import cast
+from typing import ClassVar, cast
 
-from sonogrid.cohort.manifest import MEASURED_COLUMNS, PATIENT_COLUMNS, Cohort, gaps, normal, some, writable
-from sonogrid.config.cohort import CohortConfig, TableColumns, TableSource
+from sonogrid.cohort.manifest import MEASURED_COLUMNS, PATIENT_COLUMNS, gaps, normal, some, writable
+from sonogrid.cohort.picture_files import PictureDecoder
+from sonogrid.cohort.reader import Reader
+from sonogrid.cohort.sources import Reading, Source
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import TableColumns, TableSource
 from sonogrid.console import Advance
-from sonogrid.images.examine import Source, assemble
+from sonogrid.dicom.limits import MM_RANGE
 from sonogrid.problems import InputError, Problem, Problems
 
 KEY = "table"
@@ -26,33 +30,37 @@ KEY = "table"
 _SAVE_AS = "Save it as 'CSV UTF-8 (comma delimited)'"
 _FIELD = re.compile(r"\{([^{}]*)\}")
 
-Row = dict[str, str]
+Cells = dict[str, str]
 
 
-def read(config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Cohort:
-    """Read a cohort from a table; writes nothing.
+class TableReader(PictureDecoder, Reader):
+    """A CSV with one row per image.
 
     Without a column for image_id, it is the picture's path as the table gives it, without its suffix.
-    An empty hospital is `unknown`. Raises InputError with every problem of the table and its pictures.
+    An empty hospital is `unknown`.
     """
-    table = cast(TableSource, config.source)
-    problems = Problems()
-    rows = read_rows(table.file)
-    _check_mappings(table, problems)
-    require_columns(table.file, rows, _needed(table) | set(_optional(table)), problems)
-    problems.raise_if_any()
-    sources = _sources(table, rows, config, problems)
-    found = {(source.label, source.modality) for source in sources}
-    problems.found.extend(gaps(found, config.classes, config.modalities))
-    return assemble(config, sources, problems, folder, workers, advance)
+
+    name: ClassVar[str] = "table"
+    section: ClassVar[type[TableSource]] = TableSource
+
+    def steps(self, config: CohortConfig) -> int:
+        """Return the number of rows of the table."""
+        return len(read_rows(cast(TableSource, config.source).file))
+
+    def read(self, config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Reading:
+        """Find the picture of every row of the config's classes and modalities."""
+        table = cast(TableSource, config.source)
+        problems = Problems()
+        rows = read_rows(table.file)
+        _check_mappings(table, problems)
+        require_columns(table.file, rows, _needed(table) | set(_optional(table)), problems)
+        problems.raise_if_any()
+        sources = _sources(table, rows, config, problems)
+        found = {(source.label, source.modality) for source in sources}
+        return Reading(sources, [*problems.found, *gaps(found, config.classes, config.modalities)])
 
 
-def count(config: CohortConfig) -> int:
-    """Number of rows of the table: the steps that read reports at most."""
-    return len(read_rows(cast(TableSource, config.source).file))
-
-
-def read_rows(file: Path) -> dict[int, Row]:
+def read_rows(file: Path) -> dict[int, Cells]:
     """Read a CSV as text: row number -> column -> value. Empty rows are left out.
 
     UTF-8 with or without a byte order mark, any line ends, comma separated. Raises InputError if it is not
@@ -68,7 +76,7 @@ def read_rows(file: Path) -> dict[int, Row]:
     doubles = sorted({name for name in header if header.count(name) > 1})
     if doubles:
         problems.add(f"{file}, row 1", f"names columns twice: {some(map(repr, doubles))}", "Rename them")
-    rows: dict[int, Row] = {}
+    rows: dict[int, Cells] = {}
     for number, cells in enumerate(lines[1:], start=2):
         if not any(cell.strip() for cell in cells):
             continue
@@ -86,7 +94,7 @@ def read_rows(file: Path) -> dict[int, Row]:
     return rows
 
 
-def require_columns(file: Path, rows: Mapping[int, Row], needed: Iterable[str], problems: Problems) -> None:
+def require_columns(file: Path, rows: Mapping[int, Cells], needed: Iterable[str], problems: Problems) -> None:
     """Note every needed column that the rows lack, with the columns that are there and the nearest one."""
     present = list(next(iter(rows.values())))
     for name in sorted(set(needed) - set(present)):
@@ -144,7 +152,7 @@ def _check_mappings(table: TableSource, problems: Problems) -> None:
         problems.add(f"config key {KEY}.clinical", f"{name!r} is a column of patients.csv", "Rename the column")
 
 
-def _sources(table: TableSource, rows: Mapping[int, Row], config: CohortConfig, problems: Problems) -> list[Source]:
+def _sources(table: TableSource, rows: Mapping[int, Cells], config: CohortConfig, problems: Problems) -> list[Source]:
     """Every row of the config's classes and modalities; rows with a problem are left out and noted."""
     found: list[Source] = []
     unknown: dict[tuple[str, str], list[int]] = {}
@@ -182,7 +190,7 @@ def _sources(table: TableSource, rows: Mapping[int, Row], config: CohortConfig, 
     return found
 
 
-def _source(table: TableSource, row: Row, where: str, label: str, modality: str, problems: Problems) -> Source | None:
+def _source(table: TableSource, row: Cells, where: str, label: str, modality: str, problems: Problems) -> Source | None:
     path = _path(table.file.parent, table.image, row, {}, where, problems)
     has_mask = bool(table.mask) and all(row[name] for name in _FIELD.findall(table.mask))
     mask = _path(table.file.parent, table.mask, row, table.mask_replace, where, problems) if has_mask else None
@@ -206,11 +214,8 @@ def _source(table: TableSource, row: Row, where: str, label: str, modality: str,
     )
 
 
-def _mm_per_pixel(columns: TableColumns, row: Row, where: str, problems: Problems) -> tuple[float, float] | None:
+def _mm_per_pixel(columns: TableColumns, row: Cells, where: str, problems: Problems) -> tuple[float, float] | None:
     """Size of a pixel along x and y, where the row has both and a scan can have it; one column may serve for both."""
-    # Here, as the module needs pydicom.
-    from sonogrid.dicom.regions import MM_RANGE
-
     names = [columns.mm_per_pixel_x, columns.mm_per_pixel_y]
     texts = [row[name] for name in names if name is not None]
     if len(texts) < 2 or not all(texts):
@@ -240,7 +245,7 @@ def fill(template: str, row: Mapping[str, str], replace: Mapping[str, str] | Non
 
 
 def _path(
-    base: Path, template: str, row: Row, replace: Mapping[str, str], where: str, problems: Problems
+    base: Path, template: str, row: Cells, replace: Mapping[str, str], where: str, problems: Problems
 ) -> Path | None:
     """The file that a row names, if it is there and below the folder that the template itself names."""
     names: Sequence[str] = _FIELD.findall(template)

@@ -7,16 +7,18 @@ signs of disease; where colour or a channel is a measurement, also with the same
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, get_args
+from itertools import chain
+from typing import NamedTuple
 
-from sonogrid.config.base import Modality
+from sonogrid.config.modalities import MEASUREMENTS, MODALITIES, title
 
-Input = Literal["bmode", "cdfi", "velocity", "elastography", "stiffness"]
+INPUTS: tuple[str, ...] = tuple(
+    chain.from_iterable(
+        (row.name,) if row.measurement is None else (row.name, row.measurement.name) for row in MODALITIES.values()
+    )
+)
 """What a model sees: a modality as shown, or its measurement decoded to channels (cdfi: velocity, elastography:
 stiffness; see config.Images)."""
-
-INPUTS: tuple[Input, ...] = get_args(Input)
-MODALITIES: tuple[Modality, ...] = get_args(Modality)
 OFFERED = ("horizontal_flip", "shift", "zoom", "rotate", "gain")
 """Transforms of augment.py, in the order of its strengths."""
 
@@ -26,25 +28,26 @@ class Ruling(NamedTuple):
 
     transform: str
     legal: bool
-    inputs: tuple[Input, ...]
+    inputs: tuple[str, ...]
     reason: str
 
 
-_BMODE: tuple[Input, ...] = ("bmode",)
-_CDFI: tuple[Input, ...] = ("cdfi",)
-_ELASTO: tuple[Input, ...] = ("elastography",)
-_FLOW: tuple[Input, ...] = ("cdfi", "velocity")
-_STIFF: tuple[Input, ...] = ("elastography", "stiffness")
-_COLOURS: tuple[Input, ...] = ("cdfi", "elastography")
-_CHANNELS: tuple[Input, ...] = ("velocity", "stiffness")
-_MEASURED: tuple[Input, ...] = (*_FLOW, *_STIFF)
+_BMODE: tuple[str, ...] = ("bmode",)
+_CDFI: tuple[str, ...] = ("cdfi",)
+_ELASTO: tuple[str, ...] = ("elastography",)
+_FLOW: tuple[str, ...] = ("cdfi", "velocity")
+_STIFF: tuple[str, ...] = ("elastography", "stiffness")
+_COLOURS: tuple[str, ...] = ("cdfi", "elastography")
+_CHANNELS: tuple[str, ...] = ("velocity", "stiffness")
+_MEASURED: tuple[str, ...] = (*_FLOW, *_STIFF)
+_ALL: tuple[str, ...] = (*_BMODE, *_MEASURED)
 
 RULINGS = (
     Ruling("horizontal_flip", True, _BMODE, "left and right are the side of the neck and the way the probe is held"),
     Ruling("horizontal_flip", True, _FLOW, "flow runs towards the probe or away from it, mirrored or not"),
     Ruling("horizontal_flip", True, _STIFF, "stiffness has no left and right"),
-    Ruling("shift", True, INPUTS, "where the lesion lies in the picture is the examiner's choice"),
-    Ruling("zoom", True, INPUTS, "depth is a setting of the scanner; both axes are scaled alike, so their ratio stays"),
+    Ruling("shift", True, _ALL, "where the lesion lies in the picture is the examiner's choice"),
+    Ruling("zoom", True, _ALL, "depth is a setting of the scanner; both axes are scaled alike, so their ratio stays"),
     Ruling("rotate", True, (*_BMODE, *_STIFF), "probes are held at somewhat different angles; depth still runs down"),
     Ruling("rotate", True, _FLOW, "vessels meet the beam at any angle; their pattern is read, not the speed"),
     Ruling("gain", True, _BMODE, "gain and dynamic range are set anew for every patient"),
@@ -92,12 +95,12 @@ RULINGS = (
     Ruling("equalize", False, _MEASURED, "it changes what was measured by what else is in the picture"),
     Ruling("vertical_flip", False, (*_BMODE, *_STIFF), "depth runs down: shadows lie below what casts them"),
     Ruling("vertical_flip", False, _FLOW, "depth runs down, and flow towards the probe would run away from it"),
-    Ruling("rotate90", False, INPUTS, "depth runs down: a quarter turn lays shadows and layers sideways"),
-    Ruling("aspect", False, INPUTS, "the ratio of short to long axis is a sign of malignancy"),
-    Ruling("shear", False, INPUTS, "it changes the ratio of the axes, and tilts shadows off the beam"),
-    Ruling("elastic", False, INPUTS, "it bends the margin, and an irregular margin is a sign of malignancy"),
-    Ruling("crop", False, INPUTS, "it may cut off the lesion or its margin; shift and zoom keep within limits"),
-    Ruling("random_resized_crop", False, INPUTS, "it changes the ratio of the axes, and may cut off the lesion"),
+    Ruling("rotate90", False, _ALL, "depth runs down: a quarter turn lays shadows and layers sideways"),
+    Ruling("aspect", False, _ALL, "the ratio of short to long axis is a sign of malignancy"),
+    Ruling("shear", False, _ALL, "it changes the ratio of the axes, and tilts shadows off the beam"),
+    Ruling("elastic", False, _ALL, "it bends the margin, and an irregular margin is a sign of malignancy"),
+    Ruling("crop", False, _ALL, "it may cut off the lesion or its margin; shift and zoom keep within limits"),
+    Ruling("random_resized_crop", False, _ALL, "it changes the ratio of the axes, and may cut off the lesion"),
     Ruling("blur", False, _BMODE, "it makes a sharp margin indistinct, and the margin is a sign"),
     Ruling("blur", False, _FLOW, "it mixes opposite directions, and spreads flow beyond the vessel's wall"),
     Ruling("blur", False, _STIFF, "it mixes the stiffness of the lesion and of its surroundings"),
@@ -106,8 +109,8 @@ RULINGS = (
     Ruling("erasing", False, _STIFF, "a patch says that no stiffness was measured there"),
     Ruling("mixup", False, _BMODE, "the mean of two patients shows neither of them"),
     Ruling("mixup", False, _MEASURED, "the mean of two patients is a value that was measured in neither"),
-    Ruling("cutmix", False, INPUTS, "the label would follow the area of the patch, the disease lies in the lesion"),
-    Ruling("auto_augment", False, INPUTS, "its policies hold transforms that are illegal here: shear, invert, colour"),
+    Ruling("cutmix", False, _ALL, "the label would follow the area of the patch, the disease lies in the lesion"),
+    Ruling("auto_augment", False, _ALL, "its policies hold transforms that are illegal here: shear, invert, colour"),
 )
 
 OTHER_NAMES = {
@@ -148,26 +151,29 @@ OTHER_NAMES = {
 }
 """Names under which other libraries know a transform of the table."""
 
-_TITLES: dict[Input, str] = {
-    "bmode": "B-mode",
-    "cdfi": "CDFI",
-    "velocity": "velocity",
-    "elastography": "elastography",
-    "stiffness": "stiffness",
-}
 _RULING: dict[tuple[str, str], Ruling] = {(one.transform, shown): one for one in RULINGS for shown in one.inputs}
 TRANSFORMS = tuple(dict.fromkeys(one.transform for one in RULINGS))
 """Every transform of the table, offered or not."""
 
 
 def ruling(transform: str, shown: str) -> Ruling:
-    """The ruling on a transform for an input. Raises ValueError for a pair that the table does not know."""
-    if (transform, shown) not in _RULING:
+    """The ruling on a transform for an input; illegal where the table has none on an input of the modalities.
+
+    Raises ValueError for other transforms and inputs.
+    """
+    if transform not in TRANSFORMS or shown not in INPUTS:
         raise ValueError(f"no ruling on {transform!r} for {shown!r}")
-    return _RULING[transform, shown]
+    return _RULING.get((transform, shown)) or Ruling(transform, False, (shown,), _not_ruled(shown))
 
 
-def refusal(name: str) -> str | None:
+def _not_ruled(shown: str) -> str:
+    """Why a transform without a ruling is illegal."""
+    row = MODALITIES.get(shown) or MEASUREMENTS[shown]
+    meaning = f", whose colours mean {row.colours}" if row.colours else ""
+    return f"no ruling says that it leaves the signs of disease in {row.title} as they are{meaning}"
+
+
+def why_not_offered(name: str) -> str | None:
     """Why a transform of this name is not offered: a phrase that continues the name.
 
     None for the transforms that are offered, and for words that are no transform.
@@ -195,7 +201,7 @@ def check_strengths(transform: str, told: Mapping[str, float]) -> None:
         raise ValueError("; ".join(reasons))
 
 
-def strength(transform: str, told: float | Mapping[Modality, float], modality: Modality) -> float:
+def strength(transform: str, told: float | Mapping[str, float], modality: str) -> float:
     """How strong a transform is for a modality, as the config tells it.
 
     A number is for every modality for which the transform is legal; a mapping gives 0 to the modalities it leaves out.
@@ -210,6 +216,6 @@ def as_markdown(transforms: Sequence[str] = TRANSFORMS) -> str:
     lines = ["| transform | input | legal | why |", "|---|---|---|---|"]
     for one in RULINGS:
         if one.transform in transforms:
-            shown = "all" if one.inputs == INPUTS else ", ".join(_TITLES[name] for name in one.inputs)
+            shown = "all" if one.inputs == INPUTS else ", ".join(map(title, one.inputs))
             lines.append(f"| {one.transform} | {shown} | {'yes' if one.legal else 'no'} | {one.reason} |")
     return "\n".join(lines) + "\n"

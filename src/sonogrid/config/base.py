@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from sonogrid.config.backbone_names import check_backbone
+from sonogrid.config.modalities import MODALITIES
 
 AnyValue = TypeVar("AnyValue")
 
@@ -45,7 +46,10 @@ Name = Annotated[str, AfterValidator(_name)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(unique)]
 Classes = Annotated[tuple[Name, ...], Field(min_length=2), AfterValidator(unique)]
 Backbone = Annotated[str, AfterValidator(check_backbone)]
-Modality = Literal["bmode", "cdfi", "elastography"]
+if TYPE_CHECKING:
+    Modality = str
+else:
+    Modality = Literal[tuple(MODALITIES)]
 Modalities = Annotated[tuple[Modality, ...], Field(min_length=1), AfterValidator(unique)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 

@@ -7,13 +7,13 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
-from sonogrid.config.augment_contract import OFFERED, refusal
+from sonogrid.config.augment_contract import OFFERED, why_not_offered
 from sonogrid.config.base import Section
-from sonogrid.config.cohort import PHANTOM_CLASSES, DicomSource, FoldersSource, Reader, TableSource
+from sonogrid.config.readers import READER_SECTIONS
 from sonogrid.config.study import Study
 from sonogrid.files import read_yaml
 from sonogrid.problems import Problem, Problems
@@ -77,7 +77,7 @@ def _as_problem(detail: Any, section: type[Section], what: str, help_text: str) 
     key = ".".join(str(part) for part in detail["loc"])
     where = f"{what} {key}".strip()
     if detail["type"] == "extra_forbidden":
-        refused = refusal(str(detail["loc"][-1])) if detail["loc"][-2:-1] == ("augment",) else None
+        refused = why_not_offered(str(detail["loc"][-1])) if detail["loc"][-2:-1] == ("augment",) else None
         if refused:
             return Problem(where, refused, f"Take it out; offered are {', '.join(OFFERED)}")
         known = _fields_at(section, detail["loc"][:-1])
@@ -154,33 +154,16 @@ def _between_sections(raw: Mapping[str, Any]) -> list[Problem]:
     for path, cohort in cohorts.items():
         if not isinstance(cohort, Mapping):
             continue
-        reader = cohort.get("reader")
-        if reader in get_args(Reader) and not isinstance(cohort.get(reader), Mapping):
-            key = ".".join((*path, str(reader)))
-            problems.add(f"config key {key}", "is missing", f"reader {reader!r} needs it; {SHIPPED}")
+        reader, key = str(cohort.get("reader")), ".".join(path)
+        if reader in READER_SECTIONS and not isinstance(cohort.get(reader), Mapping):
+            problems.add(f"config key {key}.{reader}", "is missing", f"reader {reader!r} needs it; {SHIPPED}")
             continue
-        problems.found.extend(_reader_mappings(".".join(path), cohort))
-        problems.found.extend(_dicom_says_who(".".join(path), cohort))
-        problems.found.extend(_apart_from_results(".".join(path), cohort, section("results") or "results"))
-        problems.found.extend(_phantom_classes(".".join(path), cohort))
+        if reader in READER_SECTIONS:
+            problems.found.extend(READER_SECTIONS[reader].contradictions(key, cohort))
+        problems.found.extend(_apart_from_results(key, cohort, section("results") or "results"))
     if section("cohort", "pseudonym_key") and section("splits", "official"):
         what = "names images by ids that cohort.pseudonym_key replaces"
         problems.add("config key splits.official", what, "Write null to draw folds, or take the key out")
-    return problems.found
-
-
-def _dicom_says_who(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
-    """What reader dicom must be told where paths do not say it: the class, and how to hide header ids."""
-    source = cohort.get("dicom")
-    if cohort.get("reader") != "dicom" or not isinstance(source, Mapping):
-        return []
-    problems, pattern = Problems(), str(source.get("pattern", ""))
-    if "{patient}" not in pattern and not cohort.get("pseudonym_key"):
-        what = "is missing: the patient is the header's Patient ID, which never reaches results as it is"
-        problems.add(f"config key {key}.pseudonym_key", what, "Name a key file, or put {patient} into dicom.pattern")
-    if "{label}" not in pattern and not source.get("patients"):
-        what = "is missing, and dicom.pattern has no {label}"
-        problems.add(f"config key {key}.dicom.patients", what, "Name the CSV that has the class of every patient")
     return problems.found
 
 
@@ -192,40 +175,12 @@ def _apart_from_results(key: str, cohort: Mapping[str, Any], results: Any) -> li
     if file and Path(str(file)).resolve().is_relative_to(folder):
         what = f"{file} lies inside {results}, which is copied and shared with its pseudonyms"
         problems.add(f"config key {key}.pseudonym_key", what, "Keep the key in another folder")
-    if file and cohort.get("reader") == "phantom":
-        what = "simulated patients need no pseudonyms"
-        problems.add(f"config key {key}.pseudonym_key", what, "Write null")
     reader = str(cohort.get("reader"))
     source = cohort.get(reader)
     root = source.get("root") if isinstance(source, Mapping) else None
     if root and Path(str(root)).resolve().is_relative_to(folder):
         what = f"{root} lies inside {results}, where files are made and removed"
         problems.add(f"config key {key}.{reader}.root", what, "Keep source pictures in another folder")
-    return problems.found
-
-
-def _reader_mappings(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
-    """Classes and modalities of the study that the chosen reader has no name for."""
-    problems = Problems()
-    reader = cohort.get("reader")
-    source = cohort.get(reader) if isinstance(reader, str) else None
-    if reader not in ("folders", "table", "dicom") or not isinstance(source, Mapping):
-        return []
-    modalities = (
-        [("modalities", "modalities")] if reader != "dicom" or "{modality}" in source.get("pattern", "") else []
-    )
-    for wanted, mapping in (("classes", "labels"), *modalities):
-        named = source.get(mapping)
-        names = cohort.get(wanted)
-        if not isinstance(named, Mapping) or not isinstance(names, (list, tuple)):
-            continue
-        for name in names:
-            if name not in named:
-                problems.add(
-                    f"config key {key}.{reader}.{mapping}",
-                    f"{name!r} of {key}.{wanted} has no entry",
-                    f"Say what the data calls {name!r}, or take it out of {key}.{wanted}",
-                )
     return problems.found
 
 
@@ -238,19 +193,6 @@ def _same_panels(backbones: list[Any], inits: list[Any]) -> list[Problem]:
         for stem, count in stems.items()
         if count > 1
     ]
-
-
-def _phantom_classes(key: str, cohort: Mapping[str, Any]) -> list[Problem]:
-    """Classes that the simulated organ does not have."""
-    source = cohort.get("phantom")
-    organ = source.get("organ", "neck") if isinstance(source, Mapping) else None
-    named, known = cohort.get("classes"), PHANTOM_CLASSES.get(str(organ))
-    if cohort.get("reader") != "phantom" or known is None or not isinstance(named, (list, tuple)):
-        return []
-    if sorted(map(str, named)) == sorted(known):
-        return []
-    what = f"the simulated organ {organ!r} has other classes than {', '.join(map(str, named))}"
-    return [Problem(f"config key {key}.classes", what, f"Name exactly these: {', '.join(known)}")]
 
 
 def _missing_files(study: Study) -> list[Problem]:
@@ -269,28 +211,10 @@ def _missing_files(study: Study) -> list[Problem]:
                     "Correct the path, or remove the entry to take the weights from the hub",
                 )
     for key, cohort in cohorts.items():
-        source = cohort.source
-        if isinstance(source, FoldersSource) and not source.root.is_dir():
-            problems.add(
-                f"config key {key}.folders.root",
-                f"there is no folder {source.root}",
-                "Write the folder that holds the pictures",
-            )
-        if isinstance(source, DicomSource) and not source.root.is_dir():
-            what = f"there is no folder {source.root}"
-            problems.add(f"config key {key}.dicom.root", what, "Write the folder that holds the files")
-        if isinstance(source, DicomSource) and source.patients is not None and not source.patients.file.is_file():
-            what = f"there is no file {source.patients.file}"
-            problems.add(f"config key {key}.dicom.patients.file", what, "Write the path of the CSV")
+        problems.found.extend(cohort.source.missing_files(f"{key}.{cohort.reader}"))
         if cohort.pseudonym_key is not None and not cohort.pseudonym_key.is_file():
             make = f"Make one: (umask 077; openssl rand -hex 32 > {cohort.pseudonym_key})"
             problems.add(f"config key {key}.pseudonym_key", f"there is no file {cohort.pseudonym_key}", make)
-        if isinstance(source, TableSource) and not source.file.is_file():
-            problems.add(
-                f"config key {key}.table.file",
-                f"there is no file {source.file}",
-                "Write the path of the CSV",
-            )
     official = study.splits.official
     if official is not None and not official.file.is_file():
         problems.add(

@@ -16,10 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from sonogrid.config.base import Section
-from sonogrid.config.cohort import Reader
 from sonogrid.config.load import as_problems
+from sonogrid.config.modalities import MODALITIES
+from sonogrid.config.readers import READER_SECTIONS
 from sonogrid.config.study import Study
 from sonogrid.problems import InputError, Problem
+
+_DECODED = tuple(f"images.{row.name}" for row in MODALITIES.values() if row.measurement is not None)
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "cohort": ("results", "seed", "cohort"),
@@ -28,12 +31,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "corpus_images": ("results", "images.size", "images.{modality}", "inits.{init}.corpus.layouts"),
     "splits": ("results", "seed", "splits"),
     "audit": (
-        *("results", "seed", "audit", "cohort.classes", "cohort.reader", "cohort.folders.patients_known"),
-        *("grid.modalities", "images.elastography", "images.cdfi"),
+        *("results", "seed", "audit", "cohort"),
+        *("grid.modalities", *_DECODED),
     ),
     "corpus_audit": (
-        *("results", "seed", "audit", "cohort.classes", "cohort.reader", "cohort.folders.patients_known"),
-        *("grid.modalities", "images.elastography", "images.cdfi", "inits.{init}.corpus.modalities"),
+        *("results", "seed", "audit", "cohort"),
+        *("grid.modalities", *_DECODED, "inits.{init}.corpus.modalities"),
     ),
     "pretrain": (
         *("results", "seed", "images.size", "images.input_size.{backbone}", "splits.inner_fraction"),
@@ -47,12 +50,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "evaluate": ("results", "seed", "cohort.classes", "grid", "splits.folds", "statistics"),
     "explain": ("results", "cohort.classes", "grid.modalities", "grid.seeds", "splits.folds", "explain", "figures"),
     "tables": (
-        *("study", "results", "cohort.classes", "cohort.reader", "cohort.folders.patients_known"),
+        *("study", "results", "cohort"),
         *("grid", "splits.folds", "statistics"),
     ),
     "figures": ("results", "cohort.classes", "grid", "splits.folds", "statistics.pretraining_effect", "figures"),
     "report": (
-        *("study", "results", "cohort.classes", "cohort.reader", "cohort.folders.patients_known"),
+        *("study", "results", "cohort"),
         *("grid", "splits", "statistics", "explain", "figures"),
     ),
 }
@@ -76,7 +79,7 @@ class Parts:
         corpora = (init["corpus"] for init in self._content["inits"].values() if init["corpus"] is not None)
         for cohort in (self._content["cohort"], *corpora):
             # So that editing the section of a reader that is not chosen reruns nothing.
-            for reader in set(get_args(Reader)) - {cohort["reader"]}:
+            for reader in set(READER_SECTIONS) - {cohort["reader"]}:
                 del cohort[reader]
 
     def json(self, stage: str, **axes: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -58,7 +58,7 @@ class Study(Section):
     @property
     def patients_known(self) -> bool:
         """Whether the source tells which images are of one patient."""
-        return self.cohort.reader != "folders" or self.cohort.folders is None or self.cohort.folders.patients_known
+        return self.cohort.source.knows_patients()
 
     @property
     def corpora(self) -> dict[str, CohortConfig]:
@@ -80,7 +80,7 @@ class Study(Section):
             modalities=self.grid.modalities,
             patients_known=self.patients_known,
             seed=self.seed,
-            decoded=tuple(name for name in get_args(Modality) if self.images.canvas(name, {}).channels != "rgb"),
+            decoded=self.images.decoded,
             corpus=init,
             corpus_modalities=() if init is None else self.cohort_of(init).modalities,
             accept=self.audit.accept,

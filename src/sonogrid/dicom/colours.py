@@ -19,7 +19,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from sonogrid.arrays import Picture
 from sonogrid.dicom.form import PixelForm
-from sonogrid.dicom.header import COPY_AGAIN, DAMAGE, EXPORT_AGAIN, Header, refusal, value
+from sonogrid.dicom.header import COPY_AGAIN, DAMAGE, EXPORT_AGAIN, Header, unusable, value
 
 Levels = npt.NDArray[np.uint8]
 _COLOURS = ("Red", "Green", "Blue")
@@ -55,7 +55,7 @@ def grey_levels(form: PixelForm, header: Header) -> Levels:
         shown = apply_voi_lut(apply_modality_lut(stored, header.data), header.data)
         levels = _linear(shown, least, greatest)
     except DAMAGE as error:
-        raise refusal(header.path, keyword, "cannot be applied to the grey values", EXPORT_AGAIN) from error
+        raise unusable(header.path, keyword, "cannot be applied to the grey values", EXPORT_AGAIN) from error
     return 255 - levels if form.photometric == "MONOCHROME1" else levels
 
 
@@ -66,9 +66,9 @@ def _output_range(form: PixelForm, header: Header) -> tuple[float, float]:
             try:
                 bits = int(header.data[keyword].value[0].LUTDescriptor[2])
             except DAMAGE as error:
-                raise refusal(header.path, keyword, "has no LUT Descriptor (0028,3002)", EXPORT_AGAIN) from error
+                raise unusable(header.path, keyword, "has no LUT Descriptor (0028,3002)", EXPORT_AGAIN) from error
             if not 8 <= bits <= 16:
-                raise refusal(header.path, keyword, f"has entries of {bits} bits, not 8 to 16", EXPORT_AGAIN)
+                raise unusable(header.path, keyword, f"has entries of {bits} bits, not 8 to 16", EXPORT_AGAIN)
             return 0, 2**bits - 1
     low, high = form.stored_range
     slope, intercept = value(header, "RescaleSlope"), value(header, "RescaleIntercept")
@@ -77,9 +77,9 @@ def _output_range(form: PixelForm, header: Header) -> tuple[float, float]:
     try:
         scale, offset = float(slope), float(intercept)
     except DAMAGE as error:
-        raise refusal(header.path, "RescaleSlope", "is not one number", EXPORT_AGAIN) from error
+        raise unusable(header.path, "RescaleSlope", "is not one number", EXPORT_AGAIN) from error
     if not (0 < scale < 1e9 and abs(offset) < 1e9):
-        raise refusal(header.path, "RescaleSlope", "is not a positive number below 1e9", EXPORT_AGAIN)
+        raise unusable(header.path, "RescaleSlope", "is not a positive number below 1e9", EXPORT_AGAIN)
     return low * scale + offset, high * scale + offset
 
 
@@ -93,11 +93,11 @@ def palette(header: Header) -> tuple[int, Levels]:
     descriptors = [_descriptor(header, f"{colour}PaletteColorLookupTableDescriptor") for colour in _COLOURS]
     if len(set(descriptors)) > 1:
         what = "is not the same for red, green and blue"
-        raise refusal(header.path, "RedPaletteColorLookupTableDescriptor", what, EXPORT_AGAIN)
+        raise unusable(header.path, "RedPaletteColorLookupTableDescriptor", what, EXPORT_AGAIN)
     entries, first, bits = descriptors[0]
     columns = [_entries(header, f"{colour}PaletteColorLookupTableData", entries) for colour in _COLOURS]
     if len({column.dtype for column in columns}) > 1:
-        raise refusal(header.path, "RedPaletteColorLookupTableData", "is coded unlike green and blue", EXPORT_AGAIN)
+        raise unusable(header.path, "RedPaletteColorLookupTableData", "is coded unlike green and blue", EXPORT_AGAIN)
     table = np.stack(columns, axis=1).astype(np.uint16)
     # PS3.3 C.7.6.3.1.6: some writers pad 8-bit entries to 16 bits, with or without saying so in the descriptor.
     padded = bits == 8 or table.max() <= 255
@@ -107,13 +107,13 @@ def palette(header: Header) -> tuple[int, Levels]:
 def _descriptor(header: Header, keyword: str) -> tuple[int, int, int]:
     found = value(header, keyword)
     if found is None:
-        raise refusal(header.path, keyword, "is missing: the palette's colours are not known", EXPORT_AGAIN)
+        raise unusable(header.path, keyword, "is missing: the palette's colours are not known", EXPORT_AGAIN)
     try:
         entries, first, bits = (int(part) for part in found)
     except DAMAGE as error:
-        raise refusal(header.path, keyword, "is not three whole numbers", EXPORT_AGAIN) from error
+        raise unusable(header.path, keyword, "is not three whole numbers", EXPORT_AGAIN) from error
     if bits not in (8, 16) or not 0 <= entries <= 2**16:
-        raise refusal(header.path, keyword, f"says {entries} entries of {bits} bits, not of 8 or 16", EXPORT_AGAIN)
+        raise unusable(header.path, keyword, f"says {entries} entries of {bits} bits, not of 8 or 16", EXPORT_AGAIN)
     return entries or 2**16, first, bits
 
 
@@ -121,11 +121,11 @@ def _entries(header: Header, keyword: str, entries: int) -> npt.NDArray[np.uint8
     data = value(header, keyword)
     if data is None:
         what = "is missing: the palette has no colours, or is segmented, which is not read"
-        raise refusal(header.path, keyword, what, "Export the file in RGB colours or with a plain palette")
+        raise unusable(header.path, keyword, what, "Export the file in RGB colours or with a plain palette")
     if not isinstance(data, bytes) or len(data) not in (entries, entries + entries % 2, 2 * entries):
         size = len(data) if isinstance(data, bytes) else 0
         what = f"has {size} bytes for {entries} entries: the palette is shorter or longer than its descriptor says"
-        raise refusal(header.path, keyword, what, COPY_AGAIN)
+        raise unusable(header.path, keyword, what, COPY_AGAIN)
     order = "<" if header.data.original_encoding[1] else ">"
     words = np.frombuffer(data, dtype=f"{order}u2").astype(np.uint16)
     if len(data) == 2 * entries:

@@ -10,7 +10,8 @@ from sonogrid.arrays import Box
 from sonogrid.config.base import Modality
 from sonogrid.dicom.form import PixelForm, read_form
 from sonogrid.dicom.header import DAMAGE, Header, integer, read_header, text, value
-from sonogrid.dicom.regions import COLOUR_FLOW, MM_RANGE, TISSUE, Region, agreed_spacing, hull, read_regions, views
+from sonogrid.dicom.limits import MM_RANGE
+from sonogrid.dicom.regions import COLOUR_FLOW, TISSUE, Region, agreed_spacing, hull, read_regions, views
 
 _TWO_DIMENSIONAL, _FLOW, _OTHER_MODES = 0x0001, 0x0010 | 0x0100, 0x0002 | 0x0004 | 0x0008 | 0x0020 | 0x0040 | 0x0200
 """Bits of the fourth value of Image Type (PS3.3 C.8.5.6.1.1): 2D; colour Doppler and colour power; all others that
@@ -18,7 +19,7 @@ tell of a mode (M-mode, CW and PW Doppler, colour M-mode, 3D, tissue characteris
 
 
 @dataclass(frozen=True)
-class Facts:
+class HeaderFacts:
     """Frames, size in pixels, views and their hull `scan`, mm per pixel along (x, y), modality and device.
 
     None, or no regions, where the file does not say it. `notes` tell of regions that were dropped. `patient_id` is the
@@ -38,14 +39,14 @@ class Facts:
     patient_id: str = field(repr=False)
 
 
-def read_facts(path: Path) -> Facts:
+def read_facts(path: Path) -> HeaderFacts:
     """Read what the header says. Raises InputError with one problem for a file of which read_frame cannot read any
     frame because of its header, or whose regions all lie outside the pixels or are not 2D."""
     header = read_header(path)
     form, _ = read_form(header)
     regions, notes = read_regions(header, form.columns, form.rows)
     boxes = views(regions)
-    return Facts(
+    return HeaderFacts(
         frames=form.frames,
         width=form.columns,
         height=form.rows,

@@ -14,8 +14,8 @@ from sonogrid.dicom.header import (
     Header,
     PixelElement,
     integer,
-    refusal,
     text,
+    unusable,
     value,
 )
 from sonogrid.dicom.limits import MAX_FRAME_PIXELS, MAX_FRAMES
@@ -75,27 +75,27 @@ def read_form(header: Header) -> tuple[PixelForm, PixelElement]:
     """The pixels' form and place. Raises InputError naming the first element that is missing or contradicts."""
     pixels = header.pixels
     if pixels is None or pixels.length == 0:
-        raise refusal(header.path, "PixelData", "is missing or empty: the file has no pixels", EXPORT_AGAIN)
+        raise unusable(header.path, "PixelData", "is missing or empty: the file has no pixels", EXPORT_AGAIN)
     codec = CODECS.get(header.syntax)
     if codec is None:
         name = header.syntax.name if header.syntax.name != header.syntax else "an unknown one"
-        raise refusal(header.path, "TransferSyntaxUID", f"is {name}, which is not read", _CONVERT)
+        raise unusable(header.path, "TransferSyntaxUID", f"is {name}, which is not read", _CONVERT)
     rows, columns = integer(header, "Rows"), integer(header, "Columns")
     for keyword, size in (("Rows", rows), ("Columns", columns)):
         if size < 1:
-            raise refusal(header.path, keyword, f"is {size}", EXPORT_AGAIN)
+            raise unusable(header.path, keyword, f"is {size}", EXPORT_AGAIN)
     if rows * columns > MAX_FRAME_PIXELS:
         limit = f"{MAX_FRAME_PIXELS // 1_000_000} megapixels"
-        raise refusal(header.path, "Rows", f"times Columns is {columns} x {rows}; the limit is {limit}", EXPORT_AGAIN)
+        raise unusable(header.path, "Rows", f"times Columns is {columns} x {rows}; the limit is {limit}", EXPORT_AGAIN)
     frames = integer(header, "NumberOfFrames", 1)
     if not 1 <= frames <= MAX_FRAMES:
         what = "is 0: there is no picture" if frames == 0 else f"is {frames}, not between 1 and {MAX_FRAMES}"
-        raise refusal(header.path, "NumberOfFrames", what, EXPORT_AGAIN)
+        raise unusable(header.path, "NumberOfFrames", what, EXPORT_AGAIN)
     photometric, samples = _colours(header, codec)
     allocated, stored, signed = _bits(header, photometric)
     planar = integer(header, "PlanarConfiguration", 0) if samples == 3 else 0
     if planar not in (0, 1):
-        raise refusal(header.path, "PlanarConfiguration", f"is {planar}, neither 0 nor 1", EXPORT_AGAIN)
+        raise unusable(header.path, "PlanarConfiguration", f"is {planar}, neither 0 nor 1", EXPORT_AGAIN)
     form = PixelForm(codec, rows, columns, frames, samples, allocated, stored, signed, planar, photometric)
     _check_pixels(header, form, pixels)
     return form, pixels
@@ -107,31 +107,31 @@ def _colours(header: Header, codec: Codec) -> tuple[str, int]:
     if photometric not in read:
         # Not quoted: a value that is not known could be anything.
         what = "is missing" if not photometric else f"is none of {', '.join(read)}"
-        raise refusal(header.path, "PhotometricInterpretation", what, _CONVERT)
+        raise unusable(header.path, "PhotometricInterpretation", what, _CONVERT)
     samples = integer(header, "SamplesPerPixel", 1)
     if samples != read[photometric]:
         what = f"is {samples}, but {photometric} has {read[photometric]}"
-        raise refusal(header.path, "SamplesPerPixel", what, EXPORT_AGAIN)
+        raise unusable(header.path, "SamplesPerPixel", what, EXPORT_AGAIN)
     if photometric == "MONOCHROME2" and value(header, "PixelPresentation") in ("COLOR", "MIXED"):
         what = "says that some grey values stand for colours of a supplemental palette, which is not read"
-        raise refusal(header.path, "PixelPresentation", what, "Export the file in RGB colours")
+        raise unusable(header.path, "PixelPresentation", what, "Export the file in RGB colours")
     return photometric, samples
 
 
 def _bits(header: Header, photometric: str) -> tuple[int, int, bool]:
     allocated = integer(header, "BitsAllocated")
     if allocated not in (8, 16):
-        raise refusal(header.path, "BitsAllocated", f"is {allocated}, neither 8 nor 16", _CONVERT)
+        raise unusable(header.path, "BitsAllocated", f"is {allocated}, neither 8 nor 16", _CONVERT)
     stored = integer(header, "BitsStored", allocated)
     if not 1 <= stored <= allocated:
-        raise refusal(header.path, "BitsStored", f"is {stored}, but {allocated} are allocated", EXPORT_AGAIN)
+        raise unusable(header.path, "BitsStored", f"is {stored}, but {allocated} are allocated", EXPORT_AGAIN)
     if integer(header, "HighBit", stored - 1) != stored - 1:
-        raise refusal(header.path, "HighBit", "is not one less than Bits Stored", EXPORT_AGAIN)
+        raise unusable(header.path, "HighBit", "is not one less than Bits Stored", EXPORT_AGAIN)
     signed = integer(header, "PixelRepresentation", 0)
     if signed not in (0, 1) or (signed and not photometric.startswith("MONOCHROME")):
-        raise refusal(header.path, "PixelRepresentation", f"is {signed}, which {photometric} cannot be", EXPORT_AGAIN)
+        raise unusable(header.path, "PixelRepresentation", f"is {signed}, which {photometric} cannot be", EXPORT_AGAIN)
     if photometric.startswith("YBR") and (allocated, stored) != (8, 8):
-        raise refusal(header.path, "BitsStored", f"is {stored}, but {photometric} is read with 8 of 8", _CONVERT)
+        raise unusable(header.path, "BitsStored", f"is {stored}, but {photometric} is read with 8 of 8", _CONVERT)
     return allocated, stored, bool(signed)
 
 
@@ -139,11 +139,11 @@ def _check_pixels(header: Header, form: PixelForm, pixels: PixelElement) -> None
     if form.codec != "native":
         if pixels.length != UNDEFINED:
             what = "is not in fragments, although the Transfer Syntax UID (0002,0010) says that it is compressed"
-            raise refusal(header.path, "PixelData", what, EXPORT_AGAIN)
+            raise unusable(header.path, "PixelData", what, EXPORT_AGAIN)
         return
     if pixels.length == UNDEFINED:
         what = "is in fragments, although the Transfer Syntax UID (0002,0010) says that it is not compressed"
-        raise refusal(header.path, "PixelData", what, EXPORT_AGAIN)
+        raise unusable(header.path, "PixelData", what, EXPORT_AGAIN)
     if pixels.length < form.frame_bytes * form.frames:
         what = f"has {pixels.length} bytes; {form.frames} frames of {form.columns} x {form.rows} pixels need "
-        raise refusal(header.path, "PixelData", f"{what}{form.frame_bytes * form.frames}", COPY_AGAIN)
+        raise unusable(header.path, "PixelData", f"{what}{form.frame_bytes * form.frames}", COPY_AGAIN)

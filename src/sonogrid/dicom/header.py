@@ -128,16 +128,16 @@ def bounded(path: Path, most_bytes: int) -> Iterator[BoundedFile]:
     silence()
     # Checked first: opening a pipe would wait for ever.
     if not path.is_file():
-        raise refusal(path, "", "there is no such file", "Correct the path, or take it out of the data")
+        raise unusable(path, "", "there is no such file", "Correct the path, or take it out of the data")
     try:
         file = path.open("rb")
     except OSError as error:
-        raise refusal(path, "", f"cannot be read ({error.strerror})", COPY_AGAIN) from error
+        raise unusable(path, "", f"cannot be read ({error.strerror})", COPY_AGAIN) from error
     with file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_FILE_BYTES:
             limit = f"{MAX_FILE_BYTES // 2**30} GB"
-            raise refusal(path, "", f"has {size} bytes; the limit is {limit}", "Export fewer frames into one file")
+            raise unusable(path, "", f"has {size} bytes; the limit is {limit}", "Export fewer frames into one file")
         yield BoundedFile(file, size, most_bytes)
 
 
@@ -147,7 +147,7 @@ def silence() -> None:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
 
-def refusal(path: Path, keyword: str, what: str, remedy: str) -> InputError:
+def unusable(path: Path, keyword: str, what: str, remedy: str) -> InputError:
     """The error that names a file, an element by its keyword ('' for none) and a way out."""
     where = f"{path}, {element(keyword)}" if keyword else str(path)
     return InputError([Problem(where, what, remedy)])
@@ -212,13 +212,13 @@ def _read(path: Path, file: BoundedFile, walk: _Walk) -> Header:
     meta = read_dataset(stream, False, True, stop_when=walk.in_meta, specific_tags=[_TRANSFER_SYNTAX])
     syntax = meta.get("TransferSyntaxUID")
     if not isinstance(syntax, UID):
-        raise refusal(path, "TransferSyntaxUID", "is missing: how the file is coded is not known", EXPORT_AGAIN)
+        raise unusable(path, "TransferSyntaxUID", "is missing: how the file is coded is not known", EXPORT_AGAIN)
     if syntax == DeflatedExplicitVRLittleEndian:
         what, how = (
             "says that the whole file is deflated, which is not read",
             "Convert the file to Explicit VR Little Endian",
         )
-        raise refusal(path, "TransferSyntaxUID", what, f"{how} (dcmconv or gdcmconv do)")
+        raise unusable(path, "TransferSyntaxUID", what, f"{how} (dcmconv or gdcmconv do)")
     implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
     data = read_dataset(stream, implicit, little, stop_when=walk.in_body, specific_tags=list(_WANTED))
     return Header(path, syntax, walk.pixels, data)
@@ -229,7 +229,7 @@ def value(header: Header, keyword: str) -> Any:
     try:
         found = header.data.get(keyword)
     except DAMAGE as error:
-        raise refusal(header.path, keyword, "cannot be read: its value is damaged", COPY_AGAIN) from error
+        raise unusable(header.path, keyword, "cannot be read: its value is damaged", COPY_AGAIN) from error
     return None if isinstance(found, str | bytes | MultiValue) and not found else found
 
 
@@ -239,9 +239,9 @@ def integer(header: Header, keyword: str, default: int | None = None) -> int:
     if found is None and default is not None:
         return default
     if found is None:
-        raise refusal(header.path, keyword, "is missing", EXPORT_AGAIN)
+        raise unusable(header.path, keyword, "is missing", EXPORT_AGAIN)
     if not isinstance(found, int | float) or int(found) != found:
-        raise refusal(header.path, keyword, "is not one whole number", EXPORT_AGAIN)
+        raise unusable(header.path, keyword, "is not one whole number", EXPORT_AGAIN)
     return int(found)
 
 
@@ -254,7 +254,7 @@ def text(header: Header, keyword: str) -> str:
     if isinstance(found, MultiValue):
         if keyword in SINGLE and len(found) > 1:
             what = f"has {len(found)} values (separated by a backslash) where the standard has one"
-            raise refusal(header.path, keyword, what, "Write the one that is right, or take the file out of the data")
+            raise unusable(header.path, keyword, what, "Write the one that is right, or take the file out of the data")
         found = found[0]
     return "" if found is None else str(found).strip(" \0")
 

@@ -23,7 +23,7 @@ from sonogrid.dicom.header import (
     PixelElement,
     bounded,
     read_header,
-    refusal,
+    unusable,
     value,
 )
 from sonogrid.dicom.limits import MAX_FRAME_BYTES, MAX_FRAMES
@@ -40,15 +40,15 @@ def read_frame(path: Path, frame: int = 0) -> Picture:
     form, pixels = read_form(header)
     if not 0 <= frame < form.frames:
         what = f"is {form.frames}: there is no frame {frame} (the first is 0)"
-        raise refusal(
+        raise unusable(
             path, "NumberOfFrames", what, "Read the cohort again (snakemake --forcerun cohort), or correct the frame"
         )
     try:
         samples = _samples(header, form, pixels, frame)
     except DamageError as damage:
-        raise refusal(path, "PixelData", damage.what, damage.remedy) from damage
+        raise unusable(path, "PixelData", damage.what, damage.remedy) from damage
     except DAMAGE as error:
-        raise refusal(path, "PixelData", f"cannot be decoded at frame {frame}: it is damaged", COPY_AGAIN) from error
+        raise unusable(path, "PixelData", f"cannot be decoded at frame {frame}: it is damaged", COPY_AGAIN) from error
     return to_rgb(samples, form, header)
 
 

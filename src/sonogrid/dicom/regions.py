@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sonogrid.arrays import Box
-from sonogrid.dicom.header import DAMAGE, EXPORT_AGAIN, Header, refusal, value
+from sonogrid.dicom.header import DAMAGE, EXPORT_AGAIN, Header, unusable, value
+from sonogrid.dicom.limits import MM_RANGE
 
 KEYWORD = "SequenceOfUltrasoundRegions"
 MAX_REGIONS = 64
@@ -29,8 +30,6 @@ CENTIMETRES = 3
 """Physical Units X and Y Direction (0018,6024) and (0018,6026) of a length."""
 SLACK = 1
 """Pixels by which a region may leave the picture without a remark: some writers count from 1 or beyond the last."""
-MM_RANGE = (0.001, 10.0)
-"""mm per pixel that a scan can have: a linear probe has 0.02 to 0.3, a small copy of a deep scan 1 or more."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,14 @@ def read_regions(header: Header, width: int, height: int) -> tuple[tuple[Region,
     if not items:
         return (), ()
     if len(items) > MAX_REGIONS:
-        raise refusal(header.path, KEYWORD, f"has {len(items)} regions; the limit is {MAX_REGIONS}", EXPORT_AGAIN)
+        raise unusable(header.path, KEYWORD, f"has {len(items)} regions; the limit is {MAX_REGIONS}", EXPORT_AGAIN)
     kept, notes, misplaced = [], [], False
     for number, item in enumerate(items, start=1):
         try:
             found = _region(item, width, height)
         except DAMAGE as error:
             what = f"has a damaged or incomplete region {number}"
-            raise refusal(header.path, KEYWORD, what, EXPORT_AGAIN) from error
+            raise unusable(header.path, KEYWORD, what, EXPORT_AGAIN) from error
         if isinstance(found, Region):
             kept.append(found)
         else:
@@ -67,7 +66,7 @@ def read_regions(header: Header, width: int, height: int) -> tuple[tuple[Region,
     # Regions of a larger picture are no reason to refuse this one: its scan area can be detected.
     if not kept and not misplaced:
         what = f"tells of no 2D region within the pixels: {'; '.join(notes)}"
-        raise refusal(header.path, KEYWORD, what, "Take the file out of the data, or export the 2D picture alone")
+        raise unusable(header.path, KEYWORD, what, "Take the file out of the data, or export the 2D picture alone")
     return tuple(sorted(kept, key=lambda region: (region.box.x0, region.box.y0))), tuple(notes)
 
 

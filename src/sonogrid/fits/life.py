@@ -19,12 +19,12 @@ from sonogrid.files import read_json, remove_leftovers, sha256, whole_files, wri
 from sonogrid.fits.checkpoint import Checkpoint
 from sonogrid.fits.recipe import Recipe, is_done
 from sonogrid.fits.record import device_name, read_history, run_record, write_history
-from sonogrid.fits.weights import fingerprint_of, save_weights, start_model
+from sonogrid.fits.weights import fingerprint_of, save_weights, weights_problem
 from sonogrid.problems import InputError, Problem
 from sonogrid.provenance import whereabouts
-from sonogrid.training.backbones import best_device, seeded
+from sonogrid.training.backbones import WeightsError, best_device
 from sonogrid.training.examples import Examples
-from sonogrid.training.fit import DivergedError, Fit, FitState, fit
+from sonogrid.training.fit import DivergedError, FirstModel, Fit, FitState, Keep, Resume, fit_from
 
 
 def no_tables(model: nn.Module, inner: Examples) -> dict[str, pd.DataFrame]:
@@ -77,20 +77,26 @@ def run_fit(spec: FitSpec, place: str = "", together: int = 1) -> bool:
     remove_leftovers(spec.folder, spec.checkpoint.parent)
     device = best_device()
     checkpoint = Checkpoint(spec.checkpoint, recipe, whereabouts(device_name(device)) | {"cells_at_once": together})
-    with seeded(recipe["random_seed"]):
-        model = start_model(
-            recipe["init_source"],
-            recipe["backbone"],
-            len(recipe["classes"]),
-            recipe["input_size"],
-            spec.first_weights,
-        )
-        first = fingerprint_of(model)
-        train, inner = spec.parts()
-        result = _fit(spec, place, model, (train, inner), device, checkpoint)
+    train, inner = spec.parts()
+    first_weights: list[str] = []
+    with progress(f"{spec.name}{place}", spec.training.epochs) as advance:
+
+        def resume(model: nn.Module) -> FitState | None:
+            first_weights.append(fingerprint_of(model))
+            start = checkpoint.load()
+            if start is not None:
+                advance("continued", steps=len(start["fit"]["history"]))
+            return start
+
+        def keep(state: FitState) -> None:
+            if "done" not in state:
+                advance(f"inner log loss {state['fit']['history'][-1]['inner_loss']:.3f}")
+            checkpoint.keep(state)
+
+        model, result = _fit(spec, train, inner, device, resume, keep)
     tables = spec.tables(model, inner)
     attempts = checkpoint.attempts(len(result.history))
-    known = {"first_weights": first, "certificate": sha256(spec.certificate), **spec.noted}
+    known = {"first_weights": first_weights[0], "certificate": sha256(spec.certificate), **spec.noted}
     record = run_record(recipe, result, attempts, **known)
     with whole_files(*(spec.folder / name for name in spec.files)) as paths:
         temporary = dict(zip(spec.files, paths, strict=True))
@@ -114,28 +120,18 @@ def secure(spec: FitSpec) -> None:
 
 
 def _fit(
-    spec: FitSpec,
-    place: str,
-    model: nn.Module,
-    parts: tuple[Examples, Examples],
-    device: torch.device,
-    checkpoint: Checkpoint,
-) -> Fit:
-    """Fit `model` on the parts, with progress and checkpoints. Raise InputError if the fit diverges."""
-    recipe, start = spec.recipe, checkpoint.load()
-    with progress(f"{spec.name}{place}", spec.training.epochs) as advance:
-
-        def keep(state: FitState) -> None:
-            if "done" not in state:
-                advance(f"inner log loss {state['fit']['history'][-1]['inner_loss']:.3f}")
-            checkpoint.keep(state)
-
-        if start is not None:
-            advance("continued", steps=len(start["fit"]["history"]))
-        strengths, seed = recipe["training"]["augment"], recipe["random_seed"]
-        try:
-            return fit(model, *parts, spec.training, strengths, seed, device, start, keep)
-        except DivergedError as error:
-            what = "the inner loss was never finite"
-            remedy = "Lower it, or check the first weights"
-            raise InputError([Problem(f"config key {spec.training_key}.learning_rate", what, remedy)]) from error
+    spec: FitSpec, train: Examples, inner: Examples, device: torch.device, resume: Resume, keep: Keep
+) -> tuple[nn.Module, Fit]:
+    """Fit by the values of the recipe. Raise InputError if first weights cannot be used, or if the fit diverges."""
+    recipe = spec.recipe
+    size, classes = recipe["input_size"], len(recipe["classes"])
+    first = FirstModel(recipe["init_source"], recipe["backbone"], classes, size, spec.first_weights)
+    strengths, seed = recipe["training"]["augment"], recipe["random_seed"]
+    try:
+        return fit_from(first, train, inner, spec.training, strengths, seed, device, resume, keep)
+    except WeightsError as error:
+        raise InputError([weights_problem(error, first)]) from error
+    except DivergedError as error:
+        what = "the inner loss was never finite"
+        remedy = "Lower it, or check the first weights"
+        raise InputError([Problem(f"config key {spec.training_key}.learning_rate", what, remedy)]) from error

@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from sonogrid.config.augment_contract import strength
-from sonogrid.config.base import Modality
 from sonogrid.config.study import Study
 from sonogrid.config.training import Augment, Training
 from sonogrid.files import digest, read_json
@@ -62,7 +61,7 @@ def settings_of(training: Training, modalities: Iterable[str]) -> dict[str, Any]
 
 def effective_strengths(augment: Augment, modalities: Iterable[str]) -> dict[str, dict[str, float]]:
     """Return how strong each random transform is: transform -> modality -> strength, 0 where it is illegal."""
-    shown = [cast(Modality, modality) for modality in modalities]
+    shown: list[Any] = list(modalities)
     return {
         transform: {modality: strength(transform, getattr(augment, transform), modality) for modality in shown}
         for transform in Augment.model_fields

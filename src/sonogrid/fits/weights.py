@@ -8,16 +8,9 @@ from pathlib import Path
 from safetensors.torch import load_file, save
 from torch import nn
 
-from sonogrid.problems import InputError, Problem
-from sonogrid.training.backbones import WeightsError, first_model
-
-
-def start_model(source: str, backbone: str, n_classes: int, input_size: int, file: Path | None) -> nn.Module:
-    """Return the model that a fit starts from, as `first_model`; raise InputError where its weights cannot be used."""
-    try:
-        return first_model(source, backbone, n_classes, input_size, file)
-    except WeightsError as error:
-        raise InputError([_problem(error, source, backbone, input_size, file)]) from error
+from sonogrid.problems import Problem
+from sonogrid.training.backbones import WeightsError
+from sonogrid.training.fit import FirstModel
 
 
 def save_weights(model: nn.Module, file: Path) -> None:
@@ -40,15 +33,17 @@ def _as_bytes(model: nn.Module) -> bytes:
     return save({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
 
 
-def _problem(error: WeightsError, source: str, backbone: str, input_size: int, file: Path | None) -> Problem:
-    place = f"weights of {backbone}" + (f" in {file}" if file else " from the hub" if source == "timm" else "")
+def weights_problem(error: WeightsError, first: FirstModel) -> Problem:
+    """Return what is wrong with first weights, and what to do about it."""
+    file = first.weights
+    place = f"weights of {first.backbone}" + (f" in {file}" if file else " from the hub" * (first.source == "timm"))
     count = f"{len(error.tensors)} of {error.total} tensors"
-    if source == "timm":
+    if first.source == "timm":
         remedy = "Put a weights file of this backbone under inits.<name>.files, or choose another init"
         bad = f"{count} are missing or not finite"
     else:
         remedy = "Pre-train again with this backbone and size (sonogrid pretrain)"
-        bad = f"{count} do not fit at {input_size} px"
+        bad = f"{count} do not fit at {first.input_size} px"
     what = f"{bad}, first {error.tensors[0]}" if error.tensors else f"cannot be loaded ({_reason(error.__cause__)})"
     return Problem(place, what, remedy)
 

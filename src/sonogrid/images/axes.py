@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sonogrid.arrays import Mask
+from sonogrid.images.messages import empty_mask, no_length
 
 DIRECTIONS = 180
 """Directions over half a turn in which the calipers are held."""
@@ -18,7 +19,7 @@ HARMONICS = 8
 BLUR_PIXELS = 1.5
 """Largest standard deviation of the blur by which a contour is found between pixels."""
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 PLAY_PIXELS = 0.15
 """By so much half axes of the ellipse of a lesion's moments may be wrong."""
 LARGEST = 1024
@@ -51,7 +52,7 @@ def axes_mm(mask: Mask, mm_x: float, mm_y: float) -> tuple[float, float]:
     Raises ValueError for an empty mask and for mm that are not above 0.
     """
     if not (0 < mm_x < math.inf and 0 < mm_y < math.inf):
-        raise ValueError(f"mm per pixel must be above 0, not {mm_x} and {mm_y}")
+        raise no_length(mm_x, mm_y)
     lesion = _largest(mask)
     step = math.ceil(max(lesion.shape) / LARGEST)
     if step > 1 and lesion[::step, ::step].any():
@@ -98,7 +99,7 @@ def drawn(ellipse: Ellipse, shape: tuple[int, int], mm_x: float, mm_y: float) ->
     return inside
 
 
-def ellipse_widths(ellipse: Ellipse) -> Floats:
+def ellipse_widths(ellipse: Ellipse) -> _Floats:
     """Caliper width of an ellipse in each of DIRECTIONS directions, in mm."""
     turned = _ANGLES - ellipse.angle
     return np.asarray(2 * np.hypot(ellipse.a * np.cos(turned), ellipse.b * np.sin(turned)))
@@ -131,7 +132,7 @@ def _largest(mask: Mask) -> Mask:
 
     labels, count = label(mask, structure=np.ones((3, 3)))
     if count == 0:
-        raise ValueError("the mask is empty")
+        raise empty_mask()
     number = int(np.bincount(labels.ravel())[1:].argmax()) + 1
     part: Mask = labels[find_objects(labels)[number - 1]] == number
     return part
@@ -153,7 +154,7 @@ def _depth(mask: Mask) -> float:
     return float(distance_transform_cdt(mask, metric="chessboard").max())
 
 
-def _widths(mask: Mask, mm_x: float, mm_y: float, blur: float) -> Floats:
+def _widths(mask: Mask, mm_x: float, mm_y: float, blur: float) -> _Floats:
     """Caliper widths of a mask's blurred contour at level 1/2 in each of DIRECTIONS directions, in mm."""
     from scipy.ndimage import gaussian_filter
 
@@ -164,7 +165,7 @@ def _widths(mask: Mask, mm_x: float, mm_y: float, blur: float) -> Floats:
     return np.asarray(np.ptp(np.stack((np.cos(_ANGLES), np.sin(_ANGLES)), axis=1) @ points, axis=1))
 
 
-def _outermost(level: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def _outermost(level: NDArray[np.float32]) -> tuple[_Floats, _Floats]:
     """Rows that reach 1/2, twice, and where (in pixels) each first rises and last falls through it, interpolated."""
     inside = level >= 0.5
     rows = np.flatnonzero(inside.any(axis=1))
@@ -177,7 +178,7 @@ def _outermost(level: NDArray[np.float32]) -> tuple[Floats, Floats]:
     return np.tile(rows, 2).astype(np.float64), np.concatenate(ends)
 
 
-def _smooth(widths: Floats) -> Floats:
+def _smooth(widths: _Floats) -> _Floats:
     """Without the part that varies over the directions faster than HARMONICS times in half a turn."""
     waves = np.fft.rfft(widths)
     waves[HARMONICS + 1 :] = 0

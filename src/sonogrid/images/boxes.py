@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from sonogrid.arrays import Box, Picture
+from sonogrid.images.messages import no_box, outside
 
 
 def whole(picture: Picture) -> Box:
@@ -16,9 +17,8 @@ def whole(picture: Picture) -> Box:
 
 def crop(picture: Picture, box: Box) -> Picture:
     """The part of a picture inside a box, as a view. Raises ValueError if the box leaves the picture."""
-    height, width = picture.shape[:2]
     if not is_inside(box, picture):
-        raise ValueError(f"scan area {tuple(box)} is not inside a picture of {width} x {height} pixels")
+        raise outside("scan area", box, picture)
     return picture[box.y0 : box.y1, box.x0 : box.x1]
 
 
@@ -60,6 +60,6 @@ def boxes_from_text(text: str) -> tuple[Box, ...]:
     for part in text.split("; ") if text else ():
         corners = [int(number) for number in part.split(" ")]
         if len(corners) != 4:
-            raise ValueError(f"{part!r} is not a box 'x0 y0 x1 y1'")
+            raise no_box(part)
         boxes.append(Box(*corners))
     return tuple(boxes)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonogrid.arrays import Mask, Picture
-from sonogrid.config.base import Modality
-from sonogrid.images.colour_maps import Colours
+from sonogrid.arrays import Colours, Mask, Picture
+from sonogrid.config.modalities import MODALITIES
+from sonogrid.images.messages import no_measurement
 
 Plane = NDArray[np.float32]
 """H x W."""
@@ -185,20 +185,39 @@ def decode_flow(picture: Picture, colours: Colours) -> Flow:
     return Flow(velocity, grey, mask)
 
 
-def measurement_channels(view: Picture, colours: Colours, modality: Modality) -> Picture:
-    """One view as measurements in three channels, 0..255, so that black is nothing at all.
+def stiffness_channels(view: Picture, colours: Colours) -> Picture:
+    """Return one view as stiffness, 255 where coloured, and grey, 0..255."""
+    stiffness, grey, coloured, _ = decode_stiffness(view, colours)
+    return _stacked(stiffness, coloured.astype(np.float32), grey)
 
-    Elastography: stiffness, 255 where coloured, grey. Colour Doppler: flow towards, flow away, grey. Raises
-    ValueError for B-mode, whose colours mean nothing.
+
+def velocity_channels(view: Picture, colours: Colours) -> Picture:
+    """Return one view as flow towards, flow away, and grey, 0..255."""
+    velocity, grey, _ = decode_flow(view, colours)
+    return _stacked(np.maximum(velocity, 0), np.maximum(-velocity, 0), grey)
+
+
+CHANNELS = {decode.__name__: decode for decode in (stiffness_channels, velocity_channels)}
+"""The functions that a measurement of the table of modalities names."""
+
+
+def measurement_channels(view: Picture, colours: Colours, modality: str) -> Picture:
+    """Return one view as measurements in three channels, 0..255, so that black is nothing at all.
+
+    Raises ValueError for a modality whose colours mean nothing that can be decoded.
     """
-    if modality == "elastography":
-        stiffness, grey, coloured, _ = decode_stiffness(view, colours)
-        channels = (stiffness, coloured.astype(np.float32), grey)
-    elif modality == "cdfi":
-        velocity, grey, _ = decode_flow(view, colours)
-        channels = (np.maximum(velocity, 0), np.maximum(-velocity, 0), grey)
-    else:
-        raise ValueError(f"colours of {modality} are no measurement")
+    measurement = MODALITIES[modality].measurement
+    if measurement is None:
+        raise no_measurement(modality)
+    return CHANNELS[measurement.decode](view, colours)
+
+
+def inverted(bar: Colours) -> Colours:
+    """Return the same bar for devices that put the other end on top: its low end becomes the high one."""
+    return bar[::-1].copy()
+
+
+def _stacked(*channels: Plane) -> Picture:
     return _to_bytes(255 * np.stack(channels, axis=2))
 
 

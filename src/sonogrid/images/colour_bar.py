@@ -12,11 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sonogrid.arrays import Box, Picture
-from sonogrid.config.base import Modality
-from sonogrid.config.cohort import Layout
+from sonogrid.arrays import Box, Colours, Picture
+from sonogrid.config.cohort import ScreenLayout
 from sonogrid.images.boxes import crop, is_inside
-from sonogrid.images.colour_maps import Colours
+from sonogrid.images.messages import different_bars, grey_bar, no_bar, outside
 
 Orientation = Literal["vertical", "horizontal"]
 
@@ -88,26 +87,24 @@ def find_bars(picture: Picture, scan: Box | None = None) -> list[Bar]:
     return bars
 
 
-def bar_for(picture: Picture, scan: Box, modality: Modality, layout: Layout | None = None) -> Bar:
+def bar_for(picture: Picture, scan: Box, modality: str, layout: ScreenLayout | None = None) -> Bar:
     """The bar that says what the colours of a modality mean: the layout's, else the only one that has colour.
 
     Raises ValueError with the remedy if there is none, if several differ, or if the layout's leaves the picture.
     """
-    remedy = f"set cohort.layouts.DEVICE.colour_bar, or images.{modality}: rgb"
     if layout is not None and layout.colour_bar is not None:
         box = Box(*layout.colour_bar)
         if not is_inside(box, picture):
-            height, width = picture.shape[:2]
-            raise ValueError(f"the colour bar {tuple(box)} is not inside a picture of {width} x {height} pixels")
+            raise outside("the colour bar", box, picture)
         bar = _read(picture, box, "vertical" if box.y1 - box.y0 >= box.x1 - box.x0 else "horizontal")
         if bar.grey:
-            raise ValueError(f"the colour bar {tuple(box)} has no colour; {remedy}")
+            raise grey_bar(box, modality)
         return bar
     bars = [bar for bar in find_bars(picture, scan) if not bar.grey]
     if not bars:
-        raise ValueError(f"no colour bar is found; {remedy}")
+        raise no_bar(modality)
     if any(np.abs(bar.colours - bars[0].colours).mean() > ALIKE for bar in bars[1:]):
-        raise ValueError(f"{len(bars)} colour bars that differ are found; {remedy}")
+        raise different_bars(len(bars), modality)
     return replace(bars[0], again=tuple(bar.box for bar in bars[1:]))
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +14,25 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from sonogrid.arrays import Box, Mask, Picture
-from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, look_alikes, some, typed
+from sonogrid.arrays import Mask, Picture
+from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check_laws, look_alikes, some, typed
+from sonogrid.cohort.picture_files import PICTURES, open_mask
 from sonogrid.cohort.pseudonyms import pseudonym, read_key, write_lookup
+from sonogrid.cohort.reader import Reader
+from sonogrid.cohort.registry import reader_of
+from sonogrid.cohort.sources import Reading, Source, decoding_text
 from sonogrid.config.cohort import CohortConfig
-from sonogrid.console import Advance
+from sonogrid.config.modalities import MODALITIES
+from sonogrid.console import Advance, silent
 from sonogrid.files import digest, read_once, sha256, whole_file
-from sonogrid.images.axes import axes_mm, patient_axes
-from sonogrid.images.decode import open_mask, open_picture
-from sonogrid.images.framing import (
-    Framing,
-    bars_to_keep,
-    blackened_outside,
-    frame_picture,
-    framing_columns,
-    layout_of,
-)
+from sonogrid.images.axes import patient_axes
+from sonogrid.images.code import LOOK, deciding_code
+from sonogrid.images.framing import framing_columns, layout_of
+from sonogrid.images.look import bars_to_keep, blackened_outside, frame_picture, lesion_axes
+from sonogrid.images.messages import TextRemains
 from sonogrid.images.seen import Look, Seen
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
-from sonogrid.provenance import picture_code
-
-
-@dataclass(frozen=True)
-class Source:
-    """One picture as a reader finds it; `origin` tells a person where (a file, or a row of a table)."""
-
-    origin: str
-    image_id: str
-    patient_id: str
-    label: str
-    modality: str
-    path: Path
-    masks: tuple[Path, ...] = ()
-    hospital: str = "unknown"
-    device: str = ""
-    clinical: dict[str, str] = field(default_factory=dict)
-    frame: int | None = None
-    """frame of a DICOM file, from 0; None for other pictures"""
-    scan: Box | None = None
-    """the scan area, where the source tells it"""
-    mm_per_pixel: tuple[float, float] | None = None
-    """along x and y, where the source tells it"""
 
 
 @dataclass(frozen=True)
@@ -68,26 +45,30 @@ class Found:
     refused: bool = False
 
 
-Refused = tuple[Path, Problem]
-"""A file that is left out, and why."""
+def read_cohort(config: CohortConfig, seed: int, folder: Path, workers: int = 1, advance: Advance = silent) -> Cohort:
+    """Read, look at and check the cohort that a config describes.
 
-
-def assemble(
-    config: CohortConfig,
-    sources: Sequence[Source],
-    problems: Problems,
-    folder: Path,
-    workers: int,
-    advance: Advance,
-    refused: Sequence[Refused] = (),
-) -> Cohort:
-    """Look at every picture and mask and make the cohort of a reader; files that it makes go below `folder`.
-
-    Left out, and listed with `refused`, are DICOM files that cannot be read and pictures whose text cannot be removed.
-    Raises InputError with what is in `problems`, other pictures and masks that cannot be used, and contradictions
-    about a patient. With a pseudonym_key no id or path of the source is in the cohort, its pictures and masks are
-    copies, and what is found here is told by pseudonyms.
+    Pictures and masks that are made (simulated, copied, merged) and what was seen of them go below `folder`; nothing
+    else is written. Raises InputError with every problem of the source.
     """
+    reader = reader_of(config.reader)
+    reader.versions()
+    cohort = assemble(config, reader.read(config, seed, folder, workers, advance), folder, workers, advance)
+    check_laws(cohort, config.classes, config.modalities)
+    return cohort
+
+
+def assemble(config: CohortConfig, reading: Reading, folder: Path, workers: int, advance: Advance = silent) -> Cohort:
+    """Look at every picture and mask that a reader found and make the cohort; files that are made go below `folder`.
+
+    Left out, and listed with those that the reader refused, are pictures whose text cannot be removed, and files that
+    cannot be decoded where the reader leaves them out. Raises InputError with the problems of the reader, other
+    pictures and masks that cannot be used, and contradictions about a patient. With a pseudonym_key no id or path of
+    the source is in the cohort, its pictures and masks are copies, and what is found here is told by pseudonyms.
+    """
+    problems = Problems()
+    problems.found.extend(reading.problems)
+    sources, refused = reading.sources, reading.refused
     key = None if config.pseudonym_key is None else read_key(config.pseudonym_key)
     named = sources
     if key is not None and config.pseudonym_key is not None:
@@ -102,14 +83,18 @@ def assemble(
     left_out = [_hidden(problem, [file], key) for file, problem in refused]
     rows: list[dict[str, Any]] = []
     kept: list[Source] = []
+    reader, copied = reader_of(config.reader), key is not None
+    decoder = PICTURES if copied else reader.decoder
     with _seen(folder / "seen.csv") as seen:
-        look = functools.partial(_look_at, config=config, folder=folder, earlier=seen.earlier, copied=key is not None)
+        look = functools.partial(
+            _look_at, reader=reader, config=config, folder=folder, earlier=seen.earlier, copied=copied
+        )
         for source, found in zip(named, in_order(look, named, workers), strict=True):
             told = [_hidden(problem, [source.path, *source.masks], key) for problem in found.problems]
             (left_out if found.refused else problems.found).extend(told)
             if found.look is not None:
                 seen.keep(found.key, found.look)
-                rows.append(_image_row(source, found.look, folder, key is not None))
+                rows.append(_image_row(source, found.look, folder, decoder, copied))
                 kept.append(source)
             advance()
     problems.raise_if_any()
@@ -121,7 +106,8 @@ def assemble(
     patients = pd.DataFrame(list({source.patient_id: _patient_row(source) for source in kept}.values()))
     patients = patients.merge(patient_axes(images), on="patient_id", how="left", validate="one_to_one")
     table = patients.sort_values("patient_id", ignore_index=True)
-    return Cohort(table, typed(images[list(IMAGE_COLUMNS)]), refused=tuple(left_out))
+    ceiling = None if reading.ceiling is None else dict(reading.ceiling)
+    return Cohort(table, typed(images[list(IMAGE_COLUMNS)]), ceiling, tuple(left_out))
 
 
 @contextmanager
@@ -166,27 +152,27 @@ def _names(sources: Sequence[Source], files: Sequence[Path], key: bytes) -> set[
     return {(pseudonym(key, what, name), name, what) for what, name in whats}
 
 
-def _look_at(source: Source, config: CohortConfig, folder: Path, earlier: dict[str, Look], copied: bool) -> Found:
+def _look_at(
+    source: Source, reader: Reader, config: CohortConfig, folder: Path, earlier: dict[str, Look], copied: bool
+) -> Found:
     """What an earlier run saw of the picture, if nothing has changed; else look at it."""
     try:
-        key = _key(source, config, copied)
+        key = digest(**look_key(source, reader.decoder, config, copied))
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
         found = Problem(str(error.filename), what, "Correct the path, or take the row or file out of the data")
-        return Found(problems=(found,), refused=source.frame is not None)
+        return Found(problems=(found,), refused=reader.leaves_out_unreadable)
     known = earlier.get(key)
     if known is not None and _is_intact(known, source, folder, copied):
         return Found(key, known)
     try:
-        picture = open_picture(source.path, source.frame)
+        picture = reader.decode(source.path, source.decoding)
     except InputError as error:
-        return Found(problems=error.problems, refused=source.frame is not None)
+        return Found(problems=error.problems, refused=reader.leaves_out_unreadable)
     try:
         masks = _open_masks(source, picture)
     except InputError as error:
         return Found(problems=error.problems)
-    from sonogrid.images.text import TextRemains
-
     try:
         framing = frame_picture(picture, source.modality, source.device, source.scan, config)
     except TextRemains as error:
@@ -206,7 +192,7 @@ def _look_at(source: Source, config: CohortConfig, folder: Path, earlier: dict[s
     if copied:
         _save(blackened_outside(picture, framing, bars), file)
     height, width = picture.shape[:2]
-    axes = _axes(source, masks, framing)
+    axes = lesion_axes(masks, framing, source.mm_per_pixel)
     return Found(key, Look(sha256(file), width, height, framing, axes, "" if mask is None else sha256(mask)))
 
 
@@ -222,21 +208,23 @@ def _is_intact(look: Look, source: Source, folder: Path, copied: bool) -> bool:
     return all(file.is_file() and sha256(file) == known for file, known in made.items())
 
 
-def _key(source: Source, config: CohortConfig, copied: bool) -> str:
+def look_key(source: Source, decoder: str, config: CohortConfig, copied: bool) -> dict[str, Any]:
+    """Return all that decides what is seen of a source. Raise OSError if a file cannot be read."""
     layout = layout_of(source.device, config.layouts)
-    return digest(
-        files=[_sha256(path) for path in (source.path, *source.masks)],
-        frame=source.frame,
-        scan=source.scan,
-        modality=source.modality,
-        mm_per_pixel=source.mm_per_pixel,
-        layout=None if layout is None else layout.model_dump(mode="json"),
-        settings=[config.burned_in_text, config.dual_view],
-        copied=copied,
+    return {
+        "files": [_sha256(path) for path in (source.path, *source.masks)],
+        "decoder": decoder,
+        "decoding": dict(source.decoding),
+        "scan": source.scan,
+        "modality": MODALITIES[source.modality].pixel_facts,
+        "mm_per_pixel": source.mm_per_pixel,
+        "layout": None if layout is None else layout.model_dump(mode="json"),
+        "settings": [config.burned_in_text, config.dual_view],
+        "copied": copied,
         # Files that are made bear the name of the picture.
-        name=source.image_id if copied or len(source.masks) > 1 else None,
-        code=picture_code(),
-    )
+        "name": source.image_id if copied or len(source.masks) > 1 else None,
+        "code": deciding_code(LOOK, decoder),
+    }
 
 
 def _open_masks(source: Source, picture: Picture) -> list[Mask]:
@@ -255,14 +243,6 @@ def _open_masks(source: Source, picture: Picture) -> list[Mask]:
         masks.append(mask)
     problems.raise_if_any()
     return masks
-
-
-def _axes(source: Source, masks: list[Mask], framing: Framing) -> tuple[float, float] | None:
-    """Long and short axis in mm of the lesion inside the view that is kept, if there is one and its scale is known."""
-    if not masks or source.mm_per_pixel is None:
-        return None
-    shown = np.logical_or.reduce(masks)[framing.scan.y0 : framing.scan.y1, framing.scan.x0 : framing.scan.x1]
-    return axes_mm(shown, *source.mm_per_pixel) if shown.any() else None
 
 
 def _picture_path(source: Source, folder: Path, copied: bool) -> Path:
@@ -290,12 +270,12 @@ def _patient_row(source: Source) -> dict[str, Any]:
         "patient_id": source.patient_id,
         "label": source.label,
         "hospital": source.hospital,
-        "simulated": False,
+        "simulated": source.simulated,
         **source.clinical,
     }
 
 
-def _image_row(source: Source, look: Look, folder: Path, copied: bool) -> dict[str, Any]:
+def _image_row(source: Source, look: Look, folder: Path, decoder: str, copied: bool) -> dict[str, Any]:
     mask = _mask_path(source, folder, copied)
     mm_x, mm_y = source.mm_per_pixel or (None, None)
     long_mm, short_mm = look.axes_mm or (None, None)
@@ -304,7 +284,8 @@ def _image_row(source: Source, look: Look, folder: Path, copied: bool) -> dict[s
         "patient_id": source.patient_id,
         "modality": source.modality,
         "path": _picture_path(source, folder, copied).as_posix(),
-        "frame": None if copied else source.frame,
+        "decoder": decoder,
+        "decoding": "" if copied else decoding_text(source.decoding),
         "sha256": look.sha256,
         "width": look.width,
         "height": look.height,
@@ -313,7 +294,7 @@ def _image_row(source: Source, look: Look, folder: Path, copied: bool) -> dict[s
         "mm_per_pixel_x": mm_x,
         "mm_per_pixel_y": mm_y,
         "device": source.device,
-        "simulated": False,
+        "simulated": source.simulated,
         "long_axis_mm": long_mm,
         "short_axis_mm": short_mm,
     }

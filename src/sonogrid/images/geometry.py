@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from sonogrid.arrays import Mask, Picture
+from sonogrid.images.messages import anisotropic, no_size
 
 MOST_ANISOTROPIC = 10.0
 """A pixel may be at most so many times as wide as high, or as high as wide: no scanner comes near, wrong units do."""
@@ -32,7 +33,7 @@ def placement(width: int, height: int, size: int, pixel_aspect: float = 1.0) -> 
     Raises ValueError for sides below 1 and for pixels beyond MOST_ANISOTROPIC.
     """
     if min(width, height, size) < 1:
-        raise ValueError(f"sides must be at least 1, not {width} x {height} on a canvas of {size}")
+        raise no_size(width, height, size)
     # For square pixels the two scales are one number, with the same bits as without an aspect.
     scale = size / max(width * _checked(pixel_aspect), height)
     place_x, place_y = scale * pixel_aspect, scale
@@ -64,7 +65,7 @@ def letterbox_mask(mask: Mask, size: int, pixel_aspect: float = 1.0) -> Mask:
 
 def _checked(aspect: float) -> float:
     if not 1 / MOST_ANISOTROPIC <= aspect <= MOST_ANISOTROPIC:
-        raise ValueError(f"a pixel {aspect:.3g} times as wide as high is beyond {MOST_ANISOTROPIC:g} to 1")
+        raise anisotropic(aspect, MOST_ANISOTROPIC)
     return aspect
 
 

@@ -7,25 +7,24 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from sonogrid.arrays import Picture
+from sonogrid.cohort.registry import decoder_of
+from sonogrid.cohort.sources import decoding_of
 from sonogrid.config.images import Canvas
+from sonogrid.config.modalities import MODALITIES
 from sonogrid.console import Advance, silent
 from sonogrid.files import digest, sha256, whole_file, write_csv
-from sonogrid.images.boxes import blackened, crop
-from sonogrid.images.colour import measurement_channels
-from sonogrid.images.colour_bar import bar_for
-from sonogrid.images.colour_maps import inverted
-from sonogrid.images.decode import open_picture
-from sonogrid.images.framing import SCAN, Framing, framing_columns, framing_of, layout_of
-from sonogrid.images.geometry import Placement, letterbox, placement
+from sonogrid.images.canvas import Canonical, make_canvas
+from sonogrid.images.code import CANVAS, deciding_code
+from sonogrid.images.framing import SCAN, framing_columns, framing_of, layout_of
+from sonogrid.images.geometry import placement
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
-from sonogrid.provenance import picture_code
 
 INDEX_COLUMNS = (
     *("row", "image_id", "patient_id", "sha256", "canvas_sha256", *SCAN),
@@ -48,22 +47,11 @@ Earlier = Mapping[str, tuple[Picture, str]]
 """By recipe: a canvas of an earlier store, memory-mapped, and the SHA-256 that it must have."""
 
 
-@dataclass(frozen=True)
-class Canonical:
-    """One picture made canonical: S x S x 3 uint8, and where its scan area lies on the canvas."""
+class Made(NamedTuple):
+    """A canvas, and whether it is that of an earlier store."""
 
-    canvas: Picture
-    place: Placement
+    canonical: Canonical
     reused: bool = False
-
-
-def canonical(picture: Picture, framing: Framing, size: int, pixel_aspect: float = 1.0) -> Canonical:
-    """Make one H x W x 3 picture canonical: masked boxes black, scan area cut out, letterboxed.
-
-    `pixel_aspect` is width by height of a pixel in mm. Raises ValueError if a box is not inside the picture.
-    """
-    shown = crop(blackened(picture, framing.masked) if framing.masked else picture, framing.scan)
-    return Canonical(*letterbox(shown, size, pixel_aspect))
 
 
 def build(images: pd.DataFrame, how: Canvas, npy: Path, csv: Path, advance: Advance = silent, workers: int = 1) -> int:
@@ -75,6 +63,8 @@ def build(images: pd.DataFrame, how: Canvas, npy: Path, csv: Path, advance: Adva
     """
     if images.empty or images["modality"].nunique() != 1:
         raise ValueError("a store holds at least one image, and images of one modality")
+    for decoder in sorted(set(images["decoder"])):
+        decoder_of(decoder).versions()
     problems = Problems()
     lines: list[dict[str, Any]] = []
     recipes: list[tuple[str, str]] = []
@@ -87,13 +77,13 @@ def build(images: pd.DataFrame, how: Canvas, npy: Path, csv: Path, advance: Adva
             np.lib.format.write_array_header_1_0(
                 file, {"descr": "|u1", "fortran_order": False, "shape": (len(rows), how.size, how.size, 3)}
             )
-            results = in_order(functools.partial(_canonical_of, how=how, earlier=made_before), rows, workers)
+            results = in_order(functools.partial(_canvas_of, how=how, earlier=made_before), rows, workers)
             for row, result in zip(rows, results, strict=True):
                 if isinstance(result, Problem):
                     problems.found.append(result)
                 else:
-                    file.write(result.canvas.tobytes())
-                    lines.append(_index_line(len(lines), row, result))
+                    file.write(result.canonical.canvas.tobytes())
+                    lines.append(_index_line(len(lines), row, result.canonical))
                     recipes.append((_recipe(row, how), lines[-1]["canvas_sha256"]))
                     anew += not result.reused
                 advance()
@@ -123,20 +113,25 @@ def _earlier(npy: Path, csv: Path, size: int) -> Earlier:
     return {recipe: (store.pixels[row], known) for row, (recipe, known) in enumerate(pairs)}
 
 
-def _recipe(row: Mapping[str, Any], how: Canvas) -> str:
-    """SHA-256 over all that decides a canvas."""
+def canvas_recipe(row: Mapping[str, Any], how: Canvas) -> dict[str, Any]:
+    """Return all that decides the canvas of a row of a manifest."""
     layout = layout_of(row["device"], how.layouts)
-    return digest(
-        sha256=row["sha256"],
-        frame=_frame(row),
-        framing=framing_columns(framing_of(row)),
-        pixel_aspect=_pixel_aspect(row),
-        modality=row["modality"],
-        size=how.size,
-        channels=how.channels,
-        colour_bar=None if layout is None else [layout.colour_bar, layout.high_end],
-        code=picture_code(),
-    )
+    return {
+        "sha256": row["sha256"],
+        "decoder": row["decoder"],
+        "decoding": decoding_of(row["decoding"]),
+        "framing": framing_columns(framing_of(row)),
+        "pixel_aspect": _pixel_aspect(row),
+        "modality": MODALITIES[row["modality"]].pixel_facts,
+        "size": how.size,
+        "channels": how.channels,
+        "layout": None if layout is None else [layout.colour_bar, layout.high_end],
+        "code": deciding_code(CANVAS, row["decoder"]),
+    }
+
+
+def _recipe(row: Mapping[str, Any], how: Canvas) -> str:
+    return digest(**canvas_recipe(row, how))
 
 
 def open_store(npy: Path, csv: Path) -> Store:
@@ -171,7 +166,7 @@ def open_store(npy: Path, csv: Path) -> Store:
     return Store(pixels, index)
 
 
-def _canonical_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Canonical | Problem:
+def _canvas_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Made | Problem:
     path = Path(row["path"])
     try:
         framing, aspect = framing_of(row), _pixel_aspect(row)
@@ -181,32 +176,14 @@ def _canonical_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Canonic
         known, known_sha256 = earlier.get(_recipe(row, how), (None, ""))
         if known is not None and _canvas_sha256(known) == known_sha256:
             width, height = framing.scan.x1 - framing.scan.x0, framing.scan.y1 - framing.scan.y0
-            return Canonical(np.array(known), placement(width, height, how.size, aspect)[0], reused=True)
-        picture = open_picture(path, _frame(row))
-        if how.channels == "rgb":
-            return canonical(picture, framing, how.size, aspect)
-        return canonical(_measured(picture, row, framing, how), framing, how.size, aspect)
+            return Made(Canonical(np.array(known), placement(width, height, how.size, aspect)[0]), reused=True)
+        picture = decoder_of(row["decoder"]).decode(path, decoding_of(row["decoding"]))
+        return Made(make_canvas(picture, framing, aspect, row["modality"], row["device"], how))
     except InputError as error:
         return error.problems[0]
     except (ValueError, ZeroDivisionError) as error:
         remedy = "Correct mm per pixel and scan area in the cohort's source, or cohort.layouts"
         return Problem(f"{path} (image_id {row['image_id']!r})", str(error), remedy)
-
-
-def _measured(picture: Picture, row: Mapping[str, Any], framing: Framing, how: Canvas) -> Picture:
-    """The picture with the colours of its scan area decoded to measurements; the rest is black."""
-    layout = layout_of(row["device"], how.layouts)
-    bar = bar_for(picture, framing.scan, row["modality"], layout)
-    colours = inverted(bar.colours) if layout is not None and layout.high_end == "bottom" else bar.colours
-    # A bar inside the scan area is no flow.
-    scan = crop(blackened(picture, [bar.box, *bar.again]), framing.scan)
-    decoded = np.zeros_like(picture)
-    crop(decoded, framing.scan)[:] = measurement_channels(scan, colours, row["modality"])
-    return decoded
-
-
-def _frame(row: Mapping[str, Any]) -> int | None:
-    return None if pd.isna(row["frame"]) else int(row["frame"])
 
 
 def _pixel_aspect(row: Mapping[str, Any]) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 
 from sonogrid.arrays import Box, Picture
 from sonogrid.images.boxes import blackened, crop
+from sonogrid.images.messages import text_remains
 
 DARKENED, PLAIN, COLOUR = (2.0, 1600), (1.0, 800), (1.0, 800)
 """How far each view of a picture is enlarged for the detector, and its longer side in pixels at most.
@@ -47,10 +48,6 @@ ROUNDS = 5
 _lock = threading.Lock()
 
 
-class TextRemains(ValueError):  # noqa: N818 - it says what is the case, not what went wrong
-    """Text can still be read in a picture after all that was found is black; never says what it reads."""
-
-
 def text_to_mask(picture: Picture) -> list[Box]:
     """Boxes of an H x W x 3 picture to be blackened so that no text is found in it, from top to bottom.
 
@@ -63,7 +60,7 @@ def text_to_mask(picture: Picture) -> list[Box]:
         if not left:
             return sorted(boxes, key=_from_the_top)
         boxes += left
-    raise TextRemains(f"readable text is left in {len(left)} places after {ROUNDS} rounds of masking")
+    raise text_remains(len(left), ROUNDS)
 
 
 def find_text(picture: Picture) -> list[Box]:
@@ -123,10 +120,11 @@ def _marked(picture: Picture, scale: float) -> list[Box]:
 
 
 def _is_readable(part: Picture) -> bool:
-    return any(confidence >= CONFIDENCE and sum(map(str.isalnum, text)) >= LETTERS for text, confidence in read(part))
+    read = read_text(part)
+    return any(confidence >= CONFIDENCE and sum(map(str.isalnum, text)) >= LETTERS for text, confidence in read)
 
 
-def read(part: Picture) -> list[tuple[str, float]]:
+def read_text(part: Picture) -> list[tuple[str, float]]:
     """What the recogniser reads in a part of a picture, and its mean confidence; high parts both ways up.
 
     For measurements: what it returns may name a patient, so it is neither kept nor shown.

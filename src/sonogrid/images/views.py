@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonogrid.arrays import Box, Picture
-from sonogrid.config.base import Modality
-from sonogrid.config.cohort import Layout
+from sonogrid.config.cohort import ScreenLayout
+from sonogrid.config.modalities import MODALITIES
 from sonogrid.images.boxes import crop, moved
 from sonogrid.images.frame import DARK
 
@@ -50,7 +50,7 @@ class Views(NamedTuple):
     second: Box
 
 
-def view_of(picture: Picture, scan: Box, modality: Modality, layout: Layout | None = None) -> Box:
+def view_of(picture: Picture, scan: Box, modality: str, layout: ScreenLayout | None = None) -> Box:
     """The part of the scan area that shows the modality: one of two views, or all of it.
 
     A layout that names its views and says where the second begins is followed for every picture of a modality that it
@@ -72,7 +72,7 @@ def view_of(picture: Picture, scan: Box, modality: Modality, layout: Layout | No
             continue
         views = find_views(picture, scan, direction)
         if views is not None and _one_is_grey(tint, scan, views, coloured):
-            return views[coloured if modality != "bmode" else 1 - coloured]
+            return views[coloured if MODALITIES[modality].view == "coloured" else 1 - coloured]
     return scan
 
 

@@ -15,13 +15,13 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from sonogrid.cohort.picture_files import open_mask
 from sonogrid.config.study import Study
 from sonogrid.console import Advance
 from sonogrid.evaluation.predictions import read_predictions
 from sonogrid.files import read_json
 from sonogrid.fits.weights import load_weights
 from sonogrid.grid import Cell, named
-from sonogrid.images.decode import open_mask
 from sonogrid.images.framing import SCAN
 from sonogrid.images.geometry import letterbox_mask
 from sonogrid.images.store import Store

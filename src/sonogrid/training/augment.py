@@ -4,14 +4,14 @@
 |---|---|---|---|
 | horizontal_flip | B-mode | yes | left and right are the side of the neck and the way the probe is held |
 | horizontal_flip | CDFI, velocity | yes | flow runs towards the probe or away from it, mirrored or not |
-| horizontal_flip | elastography, stiffness | yes | stiffness has no left and right |
+| horizontal_flip | Elastography, stiffness | yes | stiffness has no left and right |
 | shift | all | yes | where the lesion lies in the picture is the examiner's choice |
 | zoom | all | yes | depth is a setting of the scanner; both axes are scaled alike, so their ratio stays |
-| rotate | B-mode, elastography, stiffness | yes | probes are held at somewhat different angles; depth still runs down |
+| rotate | B-mode, Elastography, stiffness | yes | probes are held at somewhat different angles; depth still runs down |
 | rotate | CDFI, velocity | yes | vessels meet the beam at any angle; their pattern is read, not the speed |
 | gain | B-mode | yes | gain and dynamic range are set anew for every patient |
 | gain | CDFI | no | the brightness of a colour is the speed of flow |
-| gain | elastography | no | another brightness is another stiffness on the colour bar |
+| gain | Elastography | no | another brightness is another stiffness on the colour bar |
 | gain | velocity, stiffness | no | the channels are numbers, and a factor changes what was measured |
 """
 

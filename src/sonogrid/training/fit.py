@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,24 @@ from torch.nn.functional import cross_entropy
 
 from sonogrid.config.training import Training
 from sonogrid.training.augment import Strengths, augment, strengths_of
-from sonogrid.training.backbones import compute_deterministically, has_bfloat16, logits_of, normalise
+from sonogrid.training.backbones import (
+    compute_deterministically,
+    first_model,
+    has_bfloat16,
+    logits_of,
+    normalise,
+    seeded,
+)
 from sonogrid.training.examples import Examples, balanced_weights
 
 FitState = dict[str, Any]
 """A fit between two epochs: tensors, numbers, texts, and lists and mappings of them; no other objects."""
 Keep = Callable[[FitState], None]
 """Called with the state after every epoch, and once more, with key `done`, when the fit has ended."""
+
+
+Resume = Callable[[nn.Module], FitState | None]
+"""Called with the first model; gives the state to go on from, or None."""
 
 
 def forget(state: FitState) -> None:
@@ -145,6 +157,35 @@ class Fitting:
         torch.set_rng_state(state["torch_rng"].cpu())
         if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.device)
+
+
+@dataclass(frozen=True)
+class FirstModel:
+    """The model that a fit starts from; see backbones.first_model."""
+
+    source: str
+    backbone: str
+    n_classes: int
+    input_size: int
+    """side in pixels"""
+    weights: Path | None
+
+
+def fit_from(
+    first: FirstModel,
+    train: Examples,
+    inner: Examples,
+    training: Training,
+    strengths: Strengths,
+    seed: int,
+    device: torch.device,
+    resume: Resume,
+    keep: Keep = forget,
+) -> tuple[nn.Module, Fit]:
+    """Build a model and `fit` it; every random number follows from `seed`. Raise WeightsError and what `fit` raises."""
+    with seeded(seed):
+        model = first_model(first.source, first.backbone, first.n_classes, first.input_size, first.weights)
+        return model, fit(model, train, inner, training, strengths, seed, device, resume(model), keep)
 
 
 def fit(

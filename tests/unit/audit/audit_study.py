@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from sonogrid.arrays import Picture
-from sonogrid.audit import Album, Corpus, album
+from sonogrid.audit.album import Album, Corpus, make_album
 from sonogrid.cohort.manifest import Cohort
 from sonogrid.images.store import Store
 
@@ -105,7 +105,7 @@ def stores_of(shots: Sequence[Shot]) -> dict[str, Store]:
 def album_of(shots: Sequence[Shot], decoded: Collection[str] = (), **corpora: Sequence[Shot]) -> Album:
     """The album of a cohort and of corpora; `decoded`: modalities whose channels are measurements."""
     others = {name: Corpus(cohort_of(their), stores_of(their)) for name, their in corpora.items()}
-    return album(cohort_of(shots), stores_of(shots), others, decoded)
+    return make_album(cohort_of(shots), stores_of(shots), others, decoded)
 
 
 def splits_of(shots: Sequence[Shot], folds: int = 2) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from unit.audit.audit_study import Shot, cohort_of, scene, stores_of
 
-from sonogrid.audit.confounding import as_levels, confounders, measure
+from sonogrid.audit.confounding import as_levels, association, confounders
 
 CLASSES = ("benign", "malignant")
 
@@ -22,7 +22,7 @@ def in_turn(labels: pd.Series, folds: int = 2) -> dict[str, int]:
 
 def test_a_level_that_is_the_class_has_auc_one_and_the_smallest_p() -> None:
     labels = labelled(["benign", "malignant"] * 20)
-    found = measure(labels.map({"benign": "A", "malignant": "B"}), labels, in_turn(labels), CLASSES, 0, 199)
+    found = association(labels.map({"benign": "A", "malignant": "B"}), labels, in_turn(labels), CLASSES, 0, 199)
     assert found is not None
     assert (found.auc, found.p, found.patients, found.levels) == (1.0, 1 / 200, 40, 2)
 
@@ -32,7 +32,7 @@ def test_auc_by_hand() -> None:
     labels = labelled((["benign"] * 6 + ["malignant"] * 2 + ["benign"] * 2 + ["malignant"] * 6) * 2)
     levels = pd.Series((["A"] * 8 + ["B"] * 8) * 2, index=labels.index)
     fold = {patient: place // 16 for place, patient in enumerate(labels.index)}
-    found = measure(levels, labels, fold, CLASSES, 0, 99)
+    found = association(levels, labels, fold, CLASSES, 0, 99)
     # P(benign scored above malignant) + ties / 2 = (6 * 6 + (6 * 2 + 2 * 6) / 2) / 64.
     assert found is not None and found.auc == pytest.approx((36 + 12) / 64)
 
@@ -41,7 +41,7 @@ def test_three_classes_average_the_three_pairs_by_hand() -> None:
     # X alone is told: pairs with X have AUC 1, the pair Y and Z has 1/2.
     labels = labelled(["X", "Y", "Z"] * 10)
     levels = labels.map({"X": "A", "Y": "B", "Z": "B"})
-    found = measure(levels, labels, in_turn(labels), ("X", "Y", "Z"), 0, 99)
+    found = association(levels, labels, in_turn(labels), ("X", "Y", "Z"), 0, 99)
     assert found is not None and found.auc == pytest.approx((1 + 1 + 0.5) / 3)
 
 
@@ -51,7 +51,7 @@ def test_p_values_of_no_effect_are_uniform() -> None:
     p = []
     for _ in range(200):
         levels = pd.Series(rng.choice(list("ABC"), 60), index=labels.index)
-        found = measure(levels, labels, in_turn(labels), CLASSES, int(rng.integers(1 << 30)), 99)
+        found = association(levels, labels, in_turn(labels), CLASSES, int(rng.integers(1 << 30)), 99)
         assert found is not None
         p.append(found.p)
     # Binomial (200, 0.1): 20 expected, 35 is beyond 3.5 standard deviations.
@@ -64,18 +64,18 @@ def test_what_other_folds_have_not_seen_tells_nothing() -> None:
     labels = labelled(["benign", "benign", "malignant", "malignant"] * 10)
     levels = pd.Series([f"level {place // 2}" for place in range(40)], index=labels.index)
     fold = {patient: place // 20 for place, patient in enumerate(labels.index)}
-    found = measure(levels, labels, fold, CLASSES, 0, 99)
+    found = association(levels, labels, fold, CLASSES, 0, 99)
     assert found is not None and found.auc == 0.5 and found.p > 0.5
 
 
 def test_nothing_to_measure() -> None:
     labels = labelled(["benign", "malignant"] * 5)
     one_level = pd.Series("A", index=labels.index)
-    assert measure(one_level, labels, in_turn(labels), CLASSES, 0, 9) is None
-    assert measure(one_level.iloc[:0], labels, in_turn(labels), CLASSES, 0, 9) is None
+    assert association(one_level, labels, in_turn(labels), CLASSES, 0, 9) is None
+    assert association(one_level.iloc[:0], labels, in_turn(labels), CLASSES, 0, 9) is None
     apart = {patient: place for place, patient in enumerate(labels.index)}
     levels = pd.Series(list("AB") * 5, index=labels.index)
-    assert measure(levels, labels, apart, CLASSES, 0, 9) is None
+    assert association(levels, labels, apart, CLASSES, 0, 9) is None
 
 
 def test_levels_are_shared_values_and_quantiles_of_the_rest() -> None:

@@ -2,7 +2,7 @@
 
 from unit.audit.audit_study import Shot, cohort_of, scene, splits_of
 
-from sonogrid.audit.coverage import absences, disagreements, gaps_in_folds, refusals
+from sonogrid.audit.coverage import absences, disagreements, gaps_in_folds, refused_files
 from sonogrid.problems import Problem
 
 CLASSES = ("benign", "malignant")
@@ -21,8 +21,8 @@ def test_patients_without_a_modality_are_counted_by_class() -> None:
 
 
 def test_refused_files_are_counted() -> None:
-    assert refusals(cohort_of([shot("a")])) == []
-    (found,) = refusals(cohort_of([shot("a")], refused=(Problem("x", "y", "z"),) * 3), "pretrained")
+    assert refused_files(cohort_of([shot("a")])) == []
+    (found,) = refused_files(cohort_of([shot("a")], refused=(Problem("x", "y", "z"),) * 3), "pretrained")
     assert found.what == "3 files of the corpus of pretrained could not be used, 1 pictures were"
 
 

@@ -12,7 +12,7 @@ from sonogrid.arrays import Picture
 from sonogrid.audit.album import Album
 from sonogrid.audit.duplicates import LARGEST_DISTANCE, exact_duplicates, near_duplicates
 from sonogrid.audit.findings import Finding
-from sonogrid.audit.fingerprints import WINDOWS, close_pairs, fingerprint
+from sonogrid.audit.fingerprints import WINDOWS, close_pairs, hash_picture
 from sonogrid.audit.registration import similarity
 
 BUSI = Path(__file__).parents[4] / "shared" / "data" / "busi"
@@ -93,7 +93,7 @@ def test_similarity_is_one_for_itself_and_near_zero_for_another() -> None:
 @pytest.mark.parametrize(("correlation", "found"), [(0.83, False), (0.87, True)])
 def test_pictures_are_one_from_a_similarity_of_085(correlation: float, found: bool) -> None:
     one, other = scene(2), mixture(2, 102, correlation)
-    (pair,) = close_pairs([fingerprint(one), fingerprint(other)], LARGEST_DISTANCE)
+    (pair,) = close_pairs([hash_picture(one), hash_picture(other)], LARGEST_DISTANCE)
     value = similarity(one, other, pair.window_first, pair.window_second, pair.mirrored)
     assert value == pytest.approx(correlation, abs=0.02)
     assert bool(near(album_of([Shot("a", "p", "benign", one), Shot("b", "q", "benign", other)]))) == found
@@ -139,7 +139,7 @@ def test_opaque_colour_boxes_are_no_copies_and_their_copies_are() -> None:
 
 def test_an_empty_picture_is_compared_with_none() -> None:
     black, grey = np.zeros((SIZE, SIZE, 3), np.uint8), np.full((SIZE, SIZE, 3), 90, np.uint8)
-    assert close_pairs([fingerprint(black), fingerprint(grey), fingerprint(black)], 256) == []
+    assert close_pairs([hash_picture(black), hash_picture(grey), hash_picture(black)], 256) == []
     assert similarity(black, grey, WHOLE, WHOLE, False) == -1
 
 
@@ -147,7 +147,7 @@ def test_a_hash_of_a_step_edge_by_hand() -> None:
     # Dark left, bright right: only the first cells to the right of the step are brighter than their surroundings.
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[:, 32:] = 200
-    bits = np.unpackbits(fingerprint(picture).windows[0].view(np.uint8)).reshape(4, 4, 16)
+    bits = np.unpackbits(hash_picture(picture).windows[0].view(np.uint8)).reshape(4, 4, 16)
     assert (bits == bits[0, 0]).all()
     assert bits[0, 0].tolist()[:8] == [0] * 8 and bits[0, 0, 8] == 1
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from unit.audit.audit_study import SIZE, Shot, album_of, cohort_of, scene, splits_of
 
 import sonogrid.audit.illustrations as pictures
-from sonogrid.audit import audit
 from sonogrid.audit.certificate import certificate, write_audit
-from sonogrid.audit.findings import KINDS, Finding, as_table, ordered, stale, unaccepted
+from sonogrid.audit.findings import KINDS, Finding, findings_table, ordered, stale, unaccepted
+from sonogrid.audit.look import audit_cohort
 from sonogrid.audit.show import show
 
 SHOTS = [
@@ -47,7 +47,7 @@ def written(folder: Path) -> list[str]:
 
 
 def test_a_whole_audit() -> None:
-    found = audit(cohort_of(SHOTS), splits_of(SHOTS), ALBUM, ("benign", "malignant"), False, 0)
+    found = audit_cohort(cohort_of(SHOTS), splits_of(SHOTS), ALBUM, ("benign", "malignant"), False, 0)
     stops = [one for one in found if one.severity == "stop"]
     assert [one.kind for one in found[: len(stops)]] == [one.kind for one in stops]
     assert stops[0].kind == "same_canvas_two_labels" and stops[0].images == ("a/1", "b/1")
@@ -62,8 +62,8 @@ def test_pictures_of_a_modality_without_a_store_make_no_finding() -> None:
         for k in range(4)
     ]
     cohort, splits = cohort_of([*shots, *others]), splits_of(shots)
-    assert audit(cohort, splits, album_of(shots), CLASSES, True, 0) == []
-    kinds = {one.kind for one in audit(cohort, splits, album_of([*shots, *others]), CLASSES, True, 0)}
+    assert audit_cohort(cohort, splits, album_of(shots), CLASSES, True, 0) == []
+    kinds = {one.kind for one in audit_cohort(cohort, splits, album_of([*shots, *others]), CLASSES, True, 0)}
     assert {"fold_lacks_class", "modalities_differ_in_device", "modalities_differ_in_scale"} <= kinds
 
 
@@ -207,4 +207,4 @@ def test_what_is_printed(tmp_path: Path) -> None:
 def test_without_findings_the_certificate_is_named(tmp_path: Path) -> None:
     text = printed([], [], tmp_path)
     assert text.startswith("0 findings.") and f"Certificate: {tmp_path / 'certificate.json'}" in text
-    assert len(as_table([], [])) == 0
+    assert len(findings_table([], [])) == 0

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from sonogrid.audit.run import run_audit
-from sonogrid.cohort import read_cohort
-from sonogrid.cohort.manifest import load, save
+from sonogrid.cohort.manifest import load, save_cohort
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.images import Canvas
 from sonogrid.config.study import AuditRequest
 from sonogrid.console import silent
+from sonogrid.images.examine import read_cohort
 from sonogrid.images.store import build
 
 CLASSES = ("benign", "lymphoma", "metastatic")
@@ -32,7 +32,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "burned_in_text": "keep",
         }
     )
-    save(read_cohort(config, 1, results / "cohort", 1, silent), results / "cohort")
+    save_cohort(read_cohort(config, 1, results / "cohort", 1, silent), results / "cohort")
     cohort = load(results / "cohort")
     patients = sorted(cohort.patients["patient_id"])
     parts = [(name, fold, "test" if k % 2 == fold else "train") for fold in (0, 1) for k, name in enumerate(patients)]

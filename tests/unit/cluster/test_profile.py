@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -215,3 +217,39 @@ def test_every_rule_is_known_by_name():
     assert {own or derived for own, derived in rules} == set(requests(make_study(DEMO))) | set(LOCAL_RULES)
     (local,) = re.findall(r"^localrules:\n((?:    \w+,\n)+)", text, re.MULTILINE)
     assert set(re.findall(r"\w+", local)) == set(LOCAL_RULES)
+
+
+SNAKEFILE = """
+from sonogrid.cluster.profile import profile_of_run
+from sonogrid.cluster.requests import Request
+
+for attempt in (1, 2):
+    jobs = profile_of_run(workflow.resource_settings).submissions({"train": Request(1, 2, 6000, 60)}, attempt)
+    print("ASKED", jobs["train"].flags())
+
+
+rule train:
+    output: "x"
+    shell: "true"
+"""
+
+
+def asked_in_a_run(folder: Path, *flags: str) -> list[str]:
+    """What a real Snakemake, started with the profile in a folder, would ask SLURM for a job."""
+    (folder / "Snakefile").write_text(SNAKEFILE, encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "-n", "--profile", "slurm", *flags]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.removeprefix("ASKED ") for line in done.stdout.splitlines() if line.startswith("ASKED")]
+
+
+def test_snakemake_itself_makes_the_same_of_profile_and_site(tmp_path, monkeypatch):
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "site.yaml").write_text("account: a\npartition: g\ngres: gpu:1\n", encoding="utf-8")
+    edited(tmp_path / "slurm", MEMORY, MINUTES, (END[0], "set-threads:\n  train: 4\n"))
+    monkeypatch.chdir(tmp_path)
+    profile = read_profile(Site(account="a", partition="g", gres="gpu:1"), SITE_FILE)
+    expected = [str(profile.submission("train", TRAIN, attempt).flags()) for attempt in (1, 2)]
+    assert asked_in_a_run(tmp_path) == expected
+    first, _ = asked_in_a_run(tmp_path, "--set-resources", "train:mem_mb=9000", "--set-threads", "train=3")
+    assert "'9000'" in first and "--cpus-per-task=3" in first

@@ -7,6 +7,7 @@ import gc
 import inspect
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,9 @@ def unpatched(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Snakemake's own methods and the garbage collector, which come back after the test."""
     for owner, name in ((FileBackupMixin, "backup_output"), (FileBackupMixin, "restore_output"), (Job, "cleanup")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
+    for name in patches.SIGNATURES_ARE_READ_IN:
+        module = import_module(name)
+        monkeypatch.setattr(module, "get_function_params", module.get_function_params)
     thresholds = gc.get_threshold()
     yield monkeypatch
     gc.unfreeze()
@@ -138,3 +142,38 @@ def test_an_untested_version_is_told_by_the_head_only(unpatched, capsys):
     assert capsys.readouterr().err == ""
     patches.apply_patches(is_main_process=True)
     assert capsys.readouterr().err.startswith("Snakemake 9.99.0 was not tested with sonogrid, Snakemake 9.27.1 was")
+
+
+def test_arguments_of_a_rules_function_are_read_once(unpatched):
+    common, rules = import_module("snakemake.common"), import_module("snakemake.rules")
+    read: list[Any] = []
+    signature = inspect.signature
+    unpatched.setattr(common.inspect, "signature", lambda func: read.append(func) or signature(func))
+
+    def memory(wildcards: Any, attempt: int) -> int:
+        return attempt
+
+    before = list(common.get_function_params(memory))
+    patches.apply_patches(is_main_process=True)
+    for module in (common, rules):
+        assert list(module.get_function_params(memory)) == before == ["wildcards", "attempt"]
+    assert common.get_input_function_aux_params(memory, {"attempt": 2, "threads": 1}) == {"attempt": 2}
+    assert read.count(memory) == 2, "once before the change, once after it"
+
+
+def test_arguments_that_snakemake_gives_a_function_still_count(unpatched):
+    common = import_module("snakemake.common")
+    patches.apply_patches(is_main_process=True)
+
+    def path(*arguments: Any) -> None: ...
+
+    assert list(common.get_function_params(path)) == ["arguments"]
+    common.overwrite_function_params(path, ["wildcards", "input"])
+    assert common.get_function_params(path) == ["wildcards", "input"]
+    assert list(common.get_function_params(patches.apply_patches.__call__)) == ["args", "kwargs"]
+
+
+def test_a_version_without_that_name_is_as_good(unpatched):
+    for name in patches.SIGNATURES_ARE_READ_IN:
+        unpatched.delattr(import_module(name), "get_function_params")
+    patches.apply_patches(is_main_process=True)

@@ -14,11 +14,11 @@ from sonogrid.cluster import workload as w
 from sonogrid.cluster.image_counts import PartCounts, images_of_corpus, images_of_study
 from sonogrid.cluster.rates import FitSetting, Rate, rates_table, setting_of
 from sonogrid.cluster.speeds import Speed, read_run
-from sonogrid.cohort import read_cohort
-from sonogrid.cohort.manifest import save
+from sonogrid.cohort.manifest import save_cohort
 from sonogrid.config.study import Study
 from sonogrid.files import write_csv
 from sonogrid.grid import Cell, Grid, derive_seed
+from sonogrid.images.examine import read_cohort
 from sonogrid.layout import Layout
 from sonogrid.splits import make_splits
 
@@ -96,7 +96,7 @@ def test_simulated_images_are_counted_without_making_them(tmp_path):
     totals = cohort.images["modality"].value_counts()
     assert {name: round(sum(vars(parts).values())) for name, parts in counted.parts.items()} == totals.to_dict()
 
-    save(cohort, study.results / "cohort")
+    save_cohort(cohort, study.results / "cohort")
     read = images_of_study(study)
     assert read is not None
     assert read.parts == counted.parts

@@ -9,11 +9,13 @@ import pytest
 from dicoms import IDENTIFIERS, region, scene, write
 from pydicom.uid import RLELossless
 
-from sonogrid.cohort.dicom import chosen_frames, count, read
+from sonogrid.cohort.dicom import DicomReader, chosen_frames
 from sonogrid.cohort.manifest import Cohort
-from sonogrid.config.cohort import CohortConfig, DicomSource
-from sonogrid.console import silent
-from sonogrid.images.decode import open_picture
+from sonogrid.cohort.registry import decoder_of
+from sonogrid.cohort.sources import decoding_of
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import DicomSource
+from sonogrid.images.examine import read_cohort
 from sonogrid.problems import InputError
 
 HEIGHT, WIDTH = 60, 80
@@ -40,7 +42,7 @@ def config_of(root: Path, shown: tuple[str, ...] = ("bmode",), **changes: object
 
 
 def cohort_of(config: CohortConfig, folder: Path, workers: int = 1) -> Cohort:
-    return read(config, 0, folder / "out", workers, silent)
+    return read_cohort(config, 0, folder / "out", workers)
 
 
 def problems_of(config: CohortConfig, folder: Path) -> str:
@@ -69,8 +71,8 @@ def test_pictures_patients_and_what_the_header_tells(root: Path, tmp_path: Path)
     }
     assert set(cohort.patients["hospital"]) == {"north"}
     row = cohort.images.iloc[0]
-    told = ["width", "height", "frame", "modality", "device"]
-    assert row[told].tolist() == [80, 60, 0, "bmode", "ACME Sono"]
+    told = ["width", "height", "decoder", "decoding", "modality", "device"]
+    assert row[told].tolist() == [80, 60, "dicom", '{"frame": 0}', "bmode", "ACME Sono"]
     assert tuple(row[["scan_x0", "scan_y0", "scan_x1", "scan_y1"]]) == (4, 5, 76, 55)
     assert (row["mm_per_pixel_x"], row["mm_per_pixel_y"]) == pytest.approx((0.1, 0.2))
     assert cohort.refused == ()
@@ -97,11 +99,12 @@ def test_frames_are_pictures_of_their_own_with_a_number_where_there_are_several(
     cohort = cohort_of(config_of(root, frames=2), tmp_path)
     of_cine = cohort.images[cohort.images["image_id"].str.startswith("B/p1-2")]
     assert of_cine["image_id"].tolist() == ["B/p1-2@0002", "B/p1-2@0007"]
-    assert of_cine["frame"].tolist() == [2, 7]
-    assert count(config_of(root, frames=2)) == 10
+    assert of_cine["decoding"].tolist() == ['{"frame": 2}', '{"frame": 7}']
+    assert DicomReader().steps(config_of(root, frames=2)) == 10
     for _, row in of_cine.iterrows():
-        picture = open_picture(Path(row["path"]), int(row["frame"]))
-        assert np.array_equal(picture, scene(HEIGHT, WIDTH, seed=50 + int(row["frame"])))
+        decoding = decoding_of(row["decoding"])
+        picture = decoder_of(row["decoder"]).decode(Path(row["path"]), decoding)
+        assert np.array_equal(picture, scene(HEIGHT, WIDTH, seed=50 + decoding["frame"]))
 
 
 def test_what_counts_as_dicom(root: Path, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonogrid.cohort import READERS, read_cohort
 from sonogrid.cohort.folders import compile_pattern
 from sonogrid.cohort.manifest import Cohort
-from sonogrid.config.cohort import CohortConfig, FoldersSource
-from sonogrid.images.decode import open_mask
+from sonogrid.cohort.picture_files import open_mask
+from sonogrid.cohort.registry import reader_of
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import FoldersSource
+from sonogrid.images.examine import read_cohort
 from sonogrid.problems import InputError
 
 BUSI = Path(__file__).parents[4] / "shared" / "data" / "busi"
@@ -111,8 +113,8 @@ def test_authors_layout(authors: Path, tmp_path: Path) -> None:
 
 
 def test_steps_are_the_pictures_below_the_root(authors: Path, busi: Path) -> None:
-    assert READERS["folders"].steps(authors_config(authors)) == 19
-    assert READERS["folders"].steps(busi_config(busi)) == 4
+    assert reader_of("folders").steps(authors_config(authors)) == 19
+    assert reader_of("folders").steps(busi_config(busi)) == 4
 
 
 def test_busi_layout_with_masks_beside_the_pictures(busi: Path, tmp_path: Path) -> None:

@@ -6,9 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sonogrid.cohort import READERS, Reader, read_cohort
-from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check, load, save
-from sonogrid.config.cohort import CohortConfig, PhantomSource
+from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check_laws, load, save_cohort
+from sonogrid.cohort.phantom.reader import PhantomReader
+from sonogrid.cohort.sources import Reading
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import PhantomSource
+from sonogrid.images import examine
+from sonogrid.images.examine import read_cohort
 from sonogrid.problems import InputError, Problem
 
 CLASSES, MODALITIES = ("benign", "malignant"), ("bmode", "cdfi")
@@ -30,6 +34,8 @@ def cohort() -> Cohort:
             "patient_id": patient,
             "modality": modality,
             "path": f"data ü/{patient} {modality}.png",
+            "decoder": "dicom" if number == 1 else "pictures",
+            "decoding": '{"frame": 12}' if number == 1 else "",
             "masked": "5 6 20 9; 30 6 44 9" if number == 1 else "",
             "sha256": f"{number:064x}",
             "width": 100 + number,
@@ -47,19 +53,18 @@ def cohort() -> Cohort:
         images[side] = pd.array([value] + [pd.NA] * 7, dtype="Int64")
     for axis in ("mm_per_pixel_x", "mm_per_pixel_y"):
         images[axis] = [0.1 + 0.2] + [float("nan")] * 7
-    images["frame"] = pd.array([pd.NA, 12] + [pd.NA] * 6, dtype="Int64")
     return Cohort(patients, images)
 
 
 def message(of: Cohort) -> str:
     with pytest.raises(InputError) as caught:
-        check(of, CLASSES, MODALITIES)
+        check_laws(of, CLASSES, MODALITIES)
     return str(caught.value)
 
 
 def test_ids_that_look_like_numbers_or_nothing_survive_a_round_trip(tmp_path: Path) -> None:
     saved = cohort()
-    save(saved, tmp_path)
+    save_cohort(saved, tmp_path)
     loaded = load(tmp_path)
     pd.testing.assert_frame_equal(loaded.patients, saved.patients)
     pd.testing.assert_frame_equal(loaded.images, saved.images)
@@ -68,13 +73,15 @@ def test_ids_that_look_like_numbers_or_nothing_survive_a_round_trip(tmp_path: Pa
 
 
 def test_files_are_as_described(tmp_path: Path) -> None:
-    save(Cohort(cohort().patients[::-1], cohort().images[::-1], {"bmode": {"cohort_auc": 0.9}}), tmp_path)
+    save_cohort(Cohort(cohort().patients[::-1], cohort().images[::-1], {"bmode": {"cohort_auc": 0.9}}), tmp_path)
     lines = (tmp_path / "manifest.csv").read_bytes().decode().split("\n")
     assert lines[0] == ",".join(IMAGE_COLUMNS) and lines[-1] == ""
     third = "0.30000000000000004"
-    assert lines[1] == f"007/bmode,007,bmode,data ü/007 bmode.png,,{0:064x},100,80,,3,4,90,70,,{third},{third},,False"
+    scan = f"3,4,90,70,,{third},{third}"
+    assert lines[1] == f"007/bmode,007,bmode,data ü/007 bmode.png,pictures,,{0:064x},100,80,,{scan},,False"
     masked = "5 6 20 9; 30 6 44 9"
-    assert lines[2] == f"007/cdfi,007,cdfi,data ü/007 cdfi.png,12,{1:064x},101,80,,,,,,{masked},,,,False"
+    decoded = 'dicom,"{""frame"": 12}"'
+    assert lines[2] == f"007/cdfi,007,cdfi,data ü/007 cdfi.png,{decoded},{1:064x},101,80,,,,,,{masked},,,,False"
     assert (
         (tmp_path / "patients.csv")
         .read_text()
@@ -88,12 +95,12 @@ def test_files_are_as_described(tmp_path: Path) -> None:
 
 def test_refused_files_survive_a_round_trip(tmp_path: Path) -> None:
     refused = (Problem("a, b.dcm", 'says "x"', "Remove it"), Problem("ü.dcm", "is cut short", "Copy it again"))
-    save(replace(cohort(), refused=refused), tmp_path)
+    save_cohort(replace(cohort(), refused=refused), tmp_path)
     assert load(tmp_path).refused == refused
 
 
 def test_a_lawful_cohort_passes() -> None:
-    check(cohort(), CLASSES, MODALITIES)
+    check_laws(cohort(), CLASSES, MODALITIES)
 
 
 def test_a_patient_with_two_labels_is_named_with_its_files() -> None:
@@ -120,7 +127,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
 def test_classes_and_modalities_without_images_are_named() -> None:
     one = cohort()
     with pytest.raises(InputError) as caught:
-        check(one, (*CLASSES, "normal"), (*MODALITIES, "elastography"))
+        check_laws(one, (*CLASSES, "normal"), (*MODALITIES, "elastography"))
     assert [problem.where for problem in caught.value.problems] == ["class 'normal'", "modality 'elastography'"]
     keep = ~((one.images["modality"] == "cdfi") & one.images["patient_id"].isin(["007", "NA"]))
     assert "class 'benign' of modality 'cdfi': has no image" in message(Cohort(one.patients, one.images[keep]))
@@ -136,7 +143,7 @@ def test_classes_and_modalities_without_images_are_named() -> None:
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, file: str, old: str, new: str, said: str) -> None:
-    save(cohort(), tmp_path)
+    save_cohort(cohort(), tmp_path)
     (tmp_path / file).write_text((tmp_path / file).read_text().replace(old, new))
     with pytest.raises(InputError, match=said) as caught:
         load(tmp_path)
@@ -151,13 +158,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file where the folder should be")
     with pytest.raises((OSError, InputError), match="results"):
-        save(cohort(), tmp_path / "results" / "cohort")
+        save_cohort(cohort(), tmp_path / "results" / "cohort")
 
 
 def test_what_any_reader_returns_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lawful = cohort()
     broken = Cohort(lawful.patients, lawful.images[lawful.images["modality"] == "bmode"])
-    monkeypatch.setitem(READERS, "phantom", Reader(lambda *_: broken, lambda _: 4))
+    monkeypatch.setattr(examine, "assemble", lambda *_: broken)
+    monkeypatch.setattr(PhantomReader, "read", lambda *_: Reading(()))
     config = CohortConfig(
         classes=CLASSES, modalities=MODALITIES, reader="phantom", phantom=PhantomSource.model_validate({})
     )
@@ -171,13 +179,13 @@ def test_what_an_earlier_cohort_made_does_not_survive(tmp_path: Path) -> None:
     old.parent.mkdir(parents=True)
     old.touch()
     kept.touch()
-    save(Cohort(one.patients, one.images, {"bmode": {"cohort_auc": 0.9}}), tmp_path)
+    save_cohort(Cohort(one.patients, one.images, {"bmode": {"cohort_auc": 0.9}}), tmp_path)
     assert not (tmp_path / "pictures").exists() or not any((tmp_path / "pictures").iterdir())
     paths = [str(kept), *one.images["path"][1:]]
     old.parent.mkdir(parents=True)
     old.touch()
     kept.touch()
-    save(Cohort(one.patients, one.images.assign(path=paths)), tmp_path)
+    save_cohort(Cohort(one.patients, one.images.assign(path=paths)), tmp_path)
     assert kept.exists()
     assert not old.exists()
     assert not (tmp_path / "ceiling.json").exists()
@@ -209,6 +217,6 @@ def test_a_source_picture_below_the_output_survives_however_it_is_spelled(
     monkeypatch.chdir(tmp_path)
     paths = ["out/../out/pictures/pictures.png", *one.images["path"][1:]]
     masks = ["out/masks/masks.png", *one.images["mask_path"][1:]]
-    save(Cohort(one.patients, one.images.assign(path=paths, mask_path=masks)), Path("out"))
+    save_cohort(Cohort(one.patients, one.images.assign(path=paths, mask_path=masks)), Path("out"))
     assert all(file.exists() for file in kept)
     assert not empty.parent.exists()

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonogrid.cohort import READERS, read_cohort
 from sonogrid.cohort.manifest import MEASURED_COLUMNS, Cohort
+from sonogrid.cohort.registry import reader_of
 from sonogrid.cohort.table import fill, read_rows
-from sonogrid.config.cohort import CohortConfig, TableSource
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import TableSource
+from sonogrid.images.examine import read_cohort
 from sonogrid.problems import InputError
 
 BUSBRA = Path(__file__).parents[4] / "shared" / "data" / "busbra"
@@ -88,7 +90,7 @@ def test_a_table_becomes_patients_and_images(file: Path, tmp_path: Path) -> None
     assert cohort.images["image_id"].tolist() == ["bus_1-l", "bus_1-r", "bus_2-l", "bus_3-l"]
     assert cohort.images["mask_path"][0] == (file.parent / "Masks" / "mask_1-l.png").as_posix()
     assert cohort.images["device"].tolist() == ["GE", "GE", "Toshiba", ""]
-    assert READERS["table"].steps(config) == 4
+    assert reader_of("table").steps(config) == 4
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])

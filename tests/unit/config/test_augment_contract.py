@@ -16,9 +16,9 @@ from sonogrid.config.augment_contract import (
     TRANSFORMS,
     as_markdown,
     check_strengths,
-    refusal,
     ruling,
     strength,
+    why_not_offered,
 )
 from sonogrid.config.load import load_study
 from sonogrid.config.study import json_schema
@@ -83,15 +83,15 @@ def test_other_names_lead_to_the_table_and_are_none_of_its_names():
 
 
 def test_refusals():
-    assert all(refusal(transform) is None for transform in (*OFFERED, "zom", "", "Hue"))
-    assert all(refusal(name) for name in (*TRANSFORMS, *OTHER_NAMES) if name not in OFFERED)
-    assert refusal("contrast") == "is called gain here"
-    assert refusal("color_jitter") == refusal("colour_jitter")
-    assert refusal("hue").startswith("is legal for no modality (bmode: ")
-    assert "cdfi: hue is the direction of flow" in refusal("hue")
-    assert "elastography: hue is stiffness" in refusal("hue")
-    assert refusal("gamma").startswith("is legal for bmode only, and not offered (cdfi, elastography: ")
-    assert "bmode, cdfi, elastography: the ratio of short to long axis" in refusal("aspect")
+    assert all(why_not_offered(transform) is None for transform in (*OFFERED, "zom", "", "Hue"))
+    assert all(why_not_offered(name) for name in (*TRANSFORMS, *OTHER_NAMES) if name not in OFFERED)
+    assert why_not_offered("contrast") == "is called gain here"
+    assert why_not_offered("color_jitter") == why_not_offered("colour_jitter")
+    assert why_not_offered("hue").startswith("is legal for no modality (bmode: ")
+    assert "cdfi: hue is the direction of flow" in why_not_offered("hue")
+    assert "elastography: hue is stiffness" in why_not_offered("hue")
+    assert why_not_offered("gamma").startswith("is legal for bmode only, and not offered (cdfi, elastography: ")
+    assert "bmode, cdfi, elastography: the ratio of short to long axis" in why_not_offered("aspect")
 
 
 def test_strengths_of_illegal_pairs_are_refused_unless_they_are_zero():

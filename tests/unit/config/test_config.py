@@ -11,11 +11,10 @@ from snakemake.utils import update_config
 
 from sonogrid.cohort.phantom.traits import ORGANS
 from sonogrid.config.audit import Audit
-from sonogrid.config.cohort import PHANTOM_CLASSES
-from sonogrid.config.load import load_study
+from sonogrid.config.load import load_files, load_study
+from sonogrid.config.readers import PHANTOM_CLASSES
 from sonogrid.config.study import Study, json_schema
 from sonogrid.problems import InputError
-from sonogrid.stages import merged_study
 
 ROOT = Path(__file__).parents[3]
 
@@ -200,7 +199,7 @@ def test_a_backbone_name_cannot_carry_a_command(raw):
 
 
 def merged(*names: str) -> Study:
-    return merged_study([ROOT / "config.yaml", *(ROOT / name for name in names)])
+    return load_files([ROOT / "config.yaml", *(ROOT / name for name in names)])
 
 
 @pytest.mark.parametrize("reader", ["folders", "table", "dicom"])

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from sonogrid.arrays import Box
-from sonogrid.dicom.facts import Facts, read_facts
+from sonogrid.dicom.facts import HeaderFacts, read_facts
 from sonogrid.dicom.pixels import read_frame
 from sonogrid.problems import InputError
 
@@ -20,7 +20,7 @@ SAMPLES = Path(pydicom.__file__).parent / "data" / "test_files"
 BAR, SPECTRUM, TRACE = (0, 14), (3, 3), (4, 10)
 
 
-def facts_of(path: Path, *regions: Dataset, height: int = 60, width: int = 100, **elements: object) -> Facts:
+def facts_of(path: Path, *regions: Dataset, height: int = 60, width: int = 100, **elements: object) -> HeaderFacts:
     return read_facts(write(path / "f.dcm", scene(height, width), regions=regions, **elements))
 
 

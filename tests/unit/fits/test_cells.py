@@ -134,6 +134,14 @@ def test_weights_after_a_fit_are_those_that_predict(study):
     assert same_weights(kept, Layout(study.results).model(CELL))
 
 
+def test_first_weights_that_do_not_fit_are_an_input_error(study):
+    cell = Cell("test_resnet", "pretrained", "bmode", 0, 0)
+    weights = Layout(study.results).pretrained_weights("pretrained", "test_resnet", 0)
+    write_text("damaged", weights)
+    with pytest.raises(InputError, match=r"weights\.safetensors: cannot be loaded .*sonogrid pretrain"):
+        fitted(study, cell)
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [

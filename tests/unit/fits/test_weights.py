@@ -6,9 +6,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from unit.training.test_backbones import SIZE, images
 
-from sonogrid.fits.weights import fingerprint_of, load_weights, save_weights, start_model
-from sonogrid.problems import InputError
-from sonogrid.training.backbones import build_model, logits_of, seeded
+from sonogrid.fits.weights import fingerprint_of, load_weights, save_weights, weights_problem
+from sonogrid.training.backbones import WeightsError, build_model, first_model, logits_of, seeded
+from sonogrid.training.fit import FirstModel
 
 
 def test_weights_survive_a_round_trip(tmp_path):
@@ -28,10 +28,9 @@ def test_fingerprint_says_which_weights_a_model_has(tmp_path):
 
 
 def refused(source, file, backbone="test_resnet", size=SIZE):
-    with pytest.raises(InputError) as caught:
-        start_model(source, backbone, 3, size, file)
-    (problem,) = caught.value.problems
-    return str(problem)
+    with pytest.raises(WeightsError) as caught:
+        first_model(source, backbone, 3, size, file)
+    return str(weights_problem(caught.value, FirstModel(source, backbone, 3, size, file)))
 
 
 def test_corpus_weights_of_another_backbone_are_named_with_the_remedy(tmp_path):

@@ -63,6 +63,7 @@ DECIDING = {
     "interpolation": ("training/examples.py", 'mode="bilinear"', 'mode="bicubic"', EVERY),
     "balanced weights": ("training/examples.py", " * counts[inverse])", ")", EVERY),
     "softmax of predictions": ("training/predict.py", "logits - logits.max(axis=1, keepdims=True)", "logits", EVERY),
+    "what is seeded": ("training/fit.py", "    with seeded(seed):", "    with seeded(seed + 1):", EVERY),
     "batch of predictions": ("training/backbones.py", "batch_size: int = 64", "batch_size: int = 32", EVERY),
     "patients of a part": ("training/examples.py", '(splits["part"] == part)', '(splits["part"] != part)', EVERY),
     "new module in training": ("training/more.py", None, "CHANGED = True\n", EVERY),

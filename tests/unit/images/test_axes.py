@@ -8,9 +8,10 @@ import pytest
 
 from sonogrid.cohort.phantom.scanner import SCANNERS, dual_view, single_view
 from sonogrid.cohort.phantom.scene import Node, draw_anatomy, node_frame, place_node
-from sonogrid.cohort.phantom.simulate import MODALITIES, draw_patients
+from sonogrid.cohort.phantom.simulate import draw_patients
 from sonogrid.cohort.phantom.traits import ORGANS
-from sonogrid.config.cohort import PhantomSource
+from sonogrid.config.modalities import MODALITIES
+from sonogrid.config.readers import PhantomSource
 from sonogrid.images.axes import Ellipse, axes_mm, drawn, ellipse_widths, moment_ellipse, patient_axes
 
 

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from colour_maps import FLOW_MAPS, STIFFNESS_MAPS, colours
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,7 +19,6 @@ from sonogrid.images.colour import (
     tolerance,
     velocities,
 )
-from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, colours
 
 HUE = STIFFNESS_MAPS["hue"]
 SHAPE = (160, 200)

@@ -5,15 +5,15 @@ from itertools import product
 
 import numpy as np
 import pytest
+from colour_maps import FLOW_MAPS, STIFFNESS_MAPS, colours
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sonogrid.arrays import Box, Picture
+from sonogrid.arrays import Box, Colours, Picture
 from sonogrid.cohort.phantom.scanner import SCANNERS, Scanner, dual_export, single_export
-from sonogrid.config.cohort import Layout
+from sonogrid.config.cohort import ScreenLayout
 from sonogrid.images.boxes import only
 from sonogrid.images.colour_bar import bar_for, find_bars
-from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, Colours, colours
 
 SCAN = Box(100, 40, 400, 300)
 GREYS = colours("000000 ffffff")
@@ -95,14 +95,14 @@ def test_a_screen_without_a_bar_has_none() -> None:
 def test_the_layout_has_the_last_word() -> None:
     box, bar = Box(30, 80, 42, 200), STIFFNESS_MAPS["turbo"]
     picture = screen(bar, box)
-    found = bar_for(picture, SCAN, "elastography", Layout(colour_bar=(30, 80, 42, 140)))
+    found = bar_for(picture, SCAN, "elastography", ScreenLayout(colour_bar=(30, 80, 42, 140)))
     assert found.box == Box(30, 80, 42, 140)
     # The upper half of the bar: from the middle of the map to its high end.
     assert np.abs(found.colours[[0, 255]] - bar[[128, 255]]).max() < 6
     with pytest.raises(ValueError, match="not inside a picture of 480 x 360"):
-        bar_for(picture, SCAN, "elastography", Layout(colour_bar=(30, 80, 42, 1400)))
+        bar_for(picture, SCAN, "elastography", ScreenLayout(colour_bar=(30, 80, 42, 1400)))
     with pytest.raises(ValueError, match="has no colour"):
-        bar_for(picture, SCAN, "elastography", Layout(colour_bar=(0, 80, 12, 140)))
+        bar_for(picture, SCAN, "elastography", ScreenLayout(colour_bar=(0, 80, 12, 140)))
 
 
 def test_one_scale_shown_twice_is_one_bar_and_two_scales_are_refused() -> None:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from colour_maps import FLOW_MAPS, STIFFNESS_MAPS, colours
 
+from sonogrid.arrays import Colours
 from sonogrid.cohort.phantom.scanner import SCANNERS
-from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, Colours, colours, inverted
+from sonogrid.images.colour import inverted
 
 
 @pytest.mark.parametrize("bar", [*STIFFNESS_MAPS.values(), *FLOW_MAPS.values()])

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from dicoms import write
 from PIL import Image
 
-from sonogrid import provenance
 from sonogrid.arrays import Box, Picture
-from sonogrid.cohort.manifest import Cohort, save
+from sonogrid.cohort.folders import FoldersReader
+from sonogrid.cohort.manifest import Cohort, save_cohort
+from sonogrid.cohort.picture_files import open_mask, open_picture
+from sonogrid.cohort.sources import Reading, RefusedFile, Source
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.files import sha256
-from sonogrid.images import examine as room
 from sonogrid.images.boxes import boxes_from_text
-from sonogrid.images.decode import open_mask, open_picture
-from sonogrid.images.examine import Refused, Source, assemble
-from sonogrid.images.text import TextRemains
-from sonogrid.problems import InputError, Problem, Problems
+from sonogrid.images.examine import assemble
+from sonogrid.images.messages import TextRemains
+from sonogrid.problems import InputError, Problem
 
 SCAN = Box(20, 10, 100, 70)
 CONFIG: dict[str, Any] = {
@@ -33,6 +33,8 @@ CONFIG: dict[str, Any] = {
     "folders": {"root": "none", "labels": {"benign": "b", "malignant": "m"}, "modalities": {"bmode": "x"}},
     "burned_in_text": "keep",
 }
+
+DICOM = {"reader": "dicom", "dicom": {"root": "none", "labels": {"benign": "b", "malignant": "m"}}}
 
 
 def config(**changes: Any) -> CohortConfig:
@@ -59,8 +61,8 @@ def sources(folder: Path, count: int = 4, **more: Any) -> list[Source]:
     return made
 
 
-def made(folder: Path, of: list[Source], refused: list[Refused] | None = None, **changes: Any) -> Cohort:
-    return assemble(config(**changes), of, Problems(), folder, 1, lambda note="", steps=1: None, refused or [])
+def made(folder: Path, of: list[Source], refused: list[RefusedFile] | None = None, **changes: Any) -> Cohort:
+    return assemble(config(**changes), Reading(of, refused=refused or []), folder, 1)
 
 
 @pytest.fixture
@@ -68,11 +70,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Names of the pictures that are decoded."""
     names: list[str] = []
 
-    def note(path: Path, frame: int | None = None) -> Picture:
+    def note(self: object, path: Path, decoding: object) -> Picture:
         names.append(path.name)
-        return open_picture(path, frame)
+        return open_picture(path)
 
-    monkeypatch.setattr(room, "open_picture", note)
+    monkeypatch.setattr(FoldersReader, "decode", note)
     yield names
 
 
@@ -118,21 +120,6 @@ def test_a_second_run_looks_at_what_is_new_or_changed(tmp_path: Path, decoded: l
     assert len(decoded) == 5
 
 
-def test_another_code_or_decoder_makes_another_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = provenance.picture_code.__wrapped__
-    known = {code()}
-    for package in ("pyjpegls", "scipy"):
-        with monkeypatch.context() as patch:
-            patch.setattr(provenance, "version", lambda name, other=package: "0" if name == other else version(name))
-            known.add(code())
-    copy = shutil.copytree(provenance.FOLDER, tmp_path / "sonogrid", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(provenance, "FOLDER", copy)
-    assert code() in known
-    with (copy / "images" / "examine.py").open("a") as file:
-        file.write("CHANGED = True\n")
-    assert code() not in known and len(known) == 3
-
-
 def test_a_run_that_was_cut_short_keeps_what_it_saw(tmp_path: Path, decoded: list[str]) -> None:
     steps: list[str] = []
 
@@ -142,7 +129,7 @@ def test_a_run_that_was_cut_short_keeps_what_it_saw(tmp_path: Path, decoded: lis
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        assemble(config(), sources(tmp_path), Problems(), tmp_path / "out", 1, interrupt)
+        assemble(config(), Reading(sources(tmp_path)), tmp_path / "out", 1, interrupt)
     decoded.clear()
     made(tmp_path / "out", sources(tmp_path))
     assert decoded == ["MRN-3.png"]
@@ -202,10 +189,15 @@ def test_a_frame_that_cannot_be_decoded_is_refused_a_picture_is_an_error(tmp_pat
     good = sources(tmp_path, 2)
     (tmp_path / "x.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\7" * 50)
     known = {"origin": "x", "label": "benign", "modality": "bmode", "path": tmp_path / "x.dcm"}
-    frame = Source(image_id="x", patient_id="x", **known, frame=0)
-    found = made(
-        tmp_path / "out", [*good, frame], [(Path("other.dcm"), Problem("other.dcm", "is no picture", "Remove it"))]
-    )
+    frame = Source(image_id="x", patient_id="x", **known, decoding={"frame": 0})
+    other = (Path("other.dcm"), Problem("other.dcm", "is no picture", "Remove it"))
+    for number in range(2):
+        write(tmp_path / f"{number}.dcm", picture(number))
+    frames = [
+        dataclasses.replace(one, path=tmp_path / f"{number}.dcm", decoding={"frame": 0})
+        for number, one in enumerate(good)
+    ]
+    found = made(tmp_path / "out", [*frames, frame], [other], **DICOM)
     assert len(found.images) == 2 and len(found.refused) == 2
     with pytest.raises(InputError, match=r"x\.dcm: is not a picture"):
         made(tmp_path / "out", [*good, Source(image_id="x", patient_id="x", **known)])
@@ -214,7 +206,7 @@ def test_a_frame_that_cannot_be_decoded_is_refused_a_picture_is_an_error(tmp_pat
 def test_nothing_left_after_refusals_is_an_error_that_lists_them(tmp_path: Path) -> None:
     known = {"origin": "x", "label": "benign", "modality": "bmode", "path": tmp_path / "gone.dcm"}
     with pytest.raises(InputError, match=r"(?s)gone\.dcm: .*leads to no picture"):
-        made(tmp_path / "out", [Source(image_id="x", patient_id="x", **known, frame=0)])
+        made(tmp_path / "out", [Source(image_id="x", patient_id="x", **known, decoding={"frame": 0})], **DICOM)
 
 
 def test_size_of_a_pixel_and_axes_of_the_lesion_reach_the_patient(tmp_path: Path) -> None:
@@ -246,7 +238,7 @@ def test_with_a_key_no_id_of_the_source_is_below_the_results_folder(tmp_path: Pa
     path = tmp_path / "MRN-9.dcm"
     broken = Problem(f"{path}, Rows (0028,0010)", f"is damaged ({str(path)!r})", "Copy it again")
     found = made(tmp_path / "results", of, [(path, broken)], pseudonym_key=str(key_file(tmp_path)))
-    save(found, tmp_path / "results")
+    save_cohort(found, tmp_path / "results")
     files = [file for file in (tmp_path / "results").rglob("*") if file.is_file()]
     assert len(files) == 4 + 4 + 4  # pictures, masks, and patients, manifest, refused, seen
     for file in files:

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sonogrid.arrays import Box, Picture
+from sonogrid.cohort.picture_files import open_picture
 from sonogrid.images.boxes import crop, whole
-from sonogrid.images.decode import open_picture
 from sonogrid.images.frame import scan_area
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"

@@ -9,7 +9,8 @@ import pytest
 
 from sonogrid.arrays import Box, Picture
 from sonogrid.config.cohort import CohortConfig
-from sonogrid.images.framing import Framing, bars_to_keep, blackened_outside
+from sonogrid.images.framing import Framing
+from sonogrid.images.look import bars_to_keep, blackened_outside
 
 SCAN = Box(60, 10, 190, 110)
 FOUND, GIVEN = Box(10, 20, 22, 100), Box(8, 18, 40, 102)

@@ -5,18 +5,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from colour_maps import STIFFNESS_MAPS
 from PIL import Image
 
 from sonogrid.arrays import Box, Picture
-from sonogrid.config.cohort import Layout
+from sonogrid.cohort.picture_files import PictureFiles, open_picture
+from sonogrid.config.cohort import ScreenLayout
 from sonogrid.config.images import Canvas
 from sonogrid.files import sha256
+from sonogrid.images.canvas import canonical
 from sonogrid.images.colour import encode_stiffness
-from sonogrid.images.colour_maps import STIFFNESS_MAPS
-from sonogrid.images.decode import open_picture
 from sonogrid.images.framing import SCAN, Framing
 from sonogrid.images.geometry import letterbox
-from sonogrid.images.store import INDEX_COLUMNS, build, canonical, open_store
+from sonogrid.images.store import INDEX_COLUMNS, build, open_store
 from sonogrid.problems import InputError
 
 
@@ -32,11 +33,13 @@ def manifest(folder: Path, count: int = 5) -> pd.DataFrame:
                 "patient_id": "NA" if number == 0 else f"0{number}",
                 "modality": "bmode",
                 "path": str(path),
+                "decoder": "pictures",
+                "decoding": "",
                 "sha256": sha256(path),
                 "device": "",
                 "masked": "",
                 **dict(zip(SCAN, (0, 0, 40 + number, 30), strict=True)),
-                **dict.fromkeys(("frame", "mm_per_pixel_x", "mm_per_pixel_y"), None),
+                **dict.fromkeys(("mm_per_pixel_x", "mm_per_pixel_y"), None),
             }
         )
     return pd.DataFrame(rows)
@@ -182,11 +185,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the pictures that are decoded."""
     names: list[str] = []
 
-    def note(path: Path, frame: int | None = None) -> Picture:
+    def note(self: object, path: Path, decoding: object) -> Picture:
         names.append(path.name)
-        return open_picture(path, frame)
+        return open_picture(path)
 
-    monkeypatch.setattr("sonogrid.images.store.open_picture", note)
+    monkeypatch.setattr(PictureFiles, "decode", note)
     return names
 
 
@@ -273,7 +276,7 @@ def test_stiffness_is_decoded_by_the_bar_beside_the_scan_area(tmp_path: Path) ->
 
 def test_the_other_end_of_the_bar_is_hard_where_the_layout_says_so(tmp_path: Path) -> None:
     images, inside = elastogram(tmp_path, bar=True)
-    layouts = {"*": Layout(high_end="bottom")}
+    layouts = {"*": ScreenLayout(high_end="bottom")}
     build(images, Canvas(size=300, channels="stiffness", layouts=layouts), tmp_path / "a.npy", tmp_path / "a.csv")
     canvas = open_store(tmp_path / "a.npy", tmp_path / "a.csv").pixels[0][50:250]
     assert np.abs(canvas[..., 0] - 255 * np.linspace(1, 0, 300))[inside].mean() < 0.02 * 255

@@ -15,7 +15,8 @@ from burned_in import Ink, as_jpeg, phantom, write
 from sonogrid.arrays import Box, Mask, Picture
 from sonogrid.images import text
 from sonogrid.images.boxes import blackened
-from sonogrid.images.text import TextRemains, find_text, text_to_mask
+from sonogrid.images.messages import TextRemains
+from sonogrid.images.text import find_text, text_to_mask
 
 DICOM = Path(__file__).parents[4] / "shared" / "data" / "dicom" / "US1_UNCI.dcm"
 NAME = "NOVAK, ANNA"
@@ -97,7 +98,7 @@ def test_what_cannot_be_read_or_is_no_line_is_not_masked(
 ) -> None:
     picture, _ = named
     for reading, found in ((("Q9", 0.71), True), (("Q9", 0.69), False), (("-+1", 0.99), False), (("王明", 0.9), True)):
-        monkeypatch.setattr(text, "read", lambda part, reading=reading: [("", 0.0), reading])
+        monkeypatch.setattr(text, "read_text", lambda part, reading=reading: [("", 0.0), reading])
         assert bool(find_text(picture)) == found
         monkeypatch.setattr(text, "HIGH", 2)
         monkeypatch.setattr(text, "TALL", 0.001)
@@ -110,7 +111,7 @@ def test_a_line_on_its_head_or_on_its_side_is_read_as_it_stands(named: tuple[Pic
     rows, columns = np.nonzero(ink)
     line = picture[rows.min() - 4 : rows.max() + 5, columns.min() - 4 : columns.max() + 5]
     for turns in (0, 1, 3):
-        assert "NOVAK" in [reading.split(",")[0] for reading, _ in text.read(np.rot90(line, turns))]
+        assert "NOVAK" in [reading.split(",")[0] for reading, _ in text.read_text(np.rot90(line, turns))]
 
 
 def test_a_picture_beyond_the_limit_is_reduced_for_the_detector_and_boxes_come_back(
@@ -137,8 +138,8 @@ def test_a_long_flat_part_is_read_within_bounded_memory(monkeypatch: pytest.Monk
         return engines[1](np.zeros((48, 48, 3), dtype=np.uint8))
 
     monkeypatch.setattr(text, "_engines", lambda: (engines[0], reader))
-    text.read(np.zeros((3, 2000, 3), dtype=np.uint8))
-    text.read(np.zeros((2000, 3, 3), dtype=np.uint8))
+    text.read_text(np.zeros((3, 2000, 3), dtype=np.uint8))
+    text.read_text(np.zeros((2000, 3, 3), dtype=np.uint8))
     assert seen == [(50, 2000, 3)] * 3
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from sonogrid.arrays import Box, Picture
 from sonogrid.cohort.phantom.scanner import DUAL_GAP, SCANNERS, Scanner, dual_export, overlay_flow, overlay_stiffness
-from sonogrid.config.cohort import Layout
+from sonogrid.cohort.picture_files import open_picture
+from sonogrid.config.cohort import ScreenLayout
 from sonogrid.images.boxes import whole
-from sonogrid.images.decode import open_picture
 from sonogrid.images.views import find_views, view_of
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -116,7 +116,7 @@ def test_what_shows_no_scan_twice_is_kept_whole(modality: str) -> None:
 def test_a_layout_says_which_of_two_grey_views_is_meant() -> None:
     grey = speckle(7)
     picture = joined(grey, grey, 6)
-    layout = Layout(views=("elastography", "bmode"))
+    layout = ScreenLayout(views=("elastography", "bmode"))
     scan = whole(picture)
     assert view_of(picture, scan, "bmode", layout) == Box(WIDTH + 6, 0, scan.x1, HEIGHT)
     assert view_of(picture, scan, "elastography", layout) == Box(0, 0, WIDTH, HEIGHT)
@@ -125,16 +125,16 @@ def test_a_layout_says_which_of_two_grey_views_is_meant() -> None:
     assert view_of(grey, whole(grey), "bmode", layout) == whole(grey)
     # A layout that is silent about views leaves them to detection.
     dual = joined(grey, elastogram(grey), 6)
-    assert view_of(dual, scan, "bmode", Layout(colour_bar=(0, 0, 5, 90))) == Box(0, 0, WIDTH, HEIGHT)
+    assert view_of(dual, scan, "bmode", ScreenLayout(colour_bar=(0, 0, 5, 90))) == Box(0, 0, WIDTH, HEIGHT)
 
 
 def test_a_layout_with_a_place_is_followed_without_looking() -> None:
     picture = joined(speckle(8), speckle(9), 10)
     scan = Box(0, 10, 2 * WIDTH + 10, 200)
-    side = Layout(views=("bmode", "cdfi"), at=(WIDTH + 10) / (2 * WIDTH + 10))
+    side = ScreenLayout(views=("bmode", "cdfi"), at=(WIDTH + 10) / (2 * WIDTH + 10))
     assert view_of(picture, scan, "bmode", side) == Box(0, 10, WIDTH, 200)
     assert view_of(picture, scan, "cdfi", side) == Box(WIDTH + 10, 10, scan.x1, 200)
-    stacked = Layout(views=("bmode", "cdfi"), at=0.5, direction="stacked")
+    stacked = ScreenLayout(views=("bmode", "cdfi"), at=0.5, direction="stacked")
     assert view_of(picture, scan, "cdfi", stacked) == Box(0, 105, scan.x1, 200)
 
 

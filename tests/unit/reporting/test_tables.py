@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from dummy_study import BINARY, DEMO, make_effects, make_metrics, make_predictions, make_study
 
-from sonogrid.config.cohort import FoldersSource
+from sonogrid.config.readers import FoldersSource
 from sonogrid.config.study import Study
 from sonogrid.evaluation.measurements import read_measurements
 from sonogrid.files import write_csv

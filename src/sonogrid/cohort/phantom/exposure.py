@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from sonogrid.arrays import Box, Mask, Picture
 from sonogrid.cohort.phantom.flow import draw_flow
 from sonogrid.cohort.phantom.scanner import (
     DUAL_GAP,
-    Box,
-    Picture,
     Scanner,
     dual_export,
     dual_view,
@@ -23,7 +23,6 @@ from sonogrid.cohort.phantom.scanner import (
 )
 from sonogrid.cohort.phantom.scene import (
     Anatomy,
-    Mask,
     Node,
     Tissue,
     TraitValues,
@@ -32,7 +31,8 @@ from sonogrid.cohort.phantom.scene import (
     node_frame,
     place_node,
 )
-from sonogrid.cohort.phantom.speckle import Image, PointSpread, echo_envelope, log_compress
+from sonogrid.cohort.phantom.speckle import PointSpread, ViewMap, echo_envelope, log_compress
+from sonogrid.config.modalities import MODALITIES
 
 NOISE_FLOOR_DB = -64.0
 WHITE_DB = -4.0
@@ -55,7 +55,7 @@ class _Scan:
 
     node: Node
     tissue: Tissue
-    picture: Image
+    picture: ViewMap
     settings: tuple[str, ...]
 
 
@@ -84,7 +84,7 @@ def _box_around(node: Node, view: View, margin_mm: float) -> Box:
     """The node's surroundings as a box of pixels, clear of the skin and of the view's edges."""
     half = node.long_mm / 2 + margin_mm
     pixel, middle = view.mm_per_pixel, view.width / 2
-    return (
+    return Box(
         max(6, round(middle + (node.x_mm - half) / pixel)),
         max(round(3.0 / pixel), round((node.depth_mm - half) / pixel)),
         min(view.width - 6, round(middle + (node.x_mm + half) / pixel)),
@@ -101,31 +101,48 @@ def _on_canvas(node: Mask, picture: Picture, *corners: tuple[int, int]) -> Pictu
     return mask
 
 
-def _bmode(subject: Subject, rng: np.random.Generator) -> tuple[Picture, Picture, Box]:
+class Exposure(NamedTuple):
+    """A picture, its mask (H x W, 0 or 255), its scan area, and the side of a pixel in mm."""
+
+    picture: Picture
+    mask: Picture
+    scan: Box
+    mm_per_pixel: float
+
+
+Expose = Callable[[Subject, np.random.Generator], Exposure]
+
+
+def _bmode(subject: Subject, rng: np.random.Generator) -> Exposure:
     view = single_view(subject.scanner)
     scan = _scan(subject, view, 0.0, rng)
     picture, box = single_export(scan.picture, subject.scanner, ("2D", *scan.settings), None)
-    return picture, _on_canvas(scan.tissue.node, picture, box[:2]), box
+    return Exposure(picture, _on_canvas(scan.tissue.node, picture, box[:2]), box, view.mm_per_pixel)
 
 
-def _cdfi(subject: Subject, rng: np.random.Generator) -> tuple[Picture, Picture, Box]:
+def _flow(subject: Subject, rng: np.random.Generator) -> Exposure:
     view, scanner = single_view(subject.scanner), subject.scanner
     scan = _scan(subject, view, 3.0, rng)
     velocity = draw_flow(view, subject.anatomy, scan.node, scan.tissue, rng)
     shown = overlay_flow(scan.picture, velocity, _box_around(scan.node, view, 4.0), scanner)
     picture, box = single_export(shown, scanner, ("CFI  PRF 0.9k", *scan.settings), scanner.flow)
-    return picture, _on_canvas(scan.tissue.node, picture, box[:2]), box
+    return Exposure(picture, _on_canvas(scan.tissue.node, picture, box[:2]), box, view.mm_per_pixel)
 
 
-def _elastography(subject: Subject, rng: np.random.Generator) -> tuple[Picture, Picture, Box]:
+def _stiffness(subject: Subject, rng: np.random.Generator) -> Exposure:
     view, scanner = dual_view(subject.scanner), subject.scanner
     scan = _scan(subject, view, 0.0, rng)
     shown = overlay_stiffness(scan.picture, scan.tissue.stiffness, _box_around(scan.node, view, 6.0), scanner)
     picture, box = dual_export(scan.picture, shown, scanner, ("ELASTO", *scan.settings))
-    second = (box[0] + view.width + DUAL_GAP, box[1])
-    return picture, _on_canvas(scan.tissue.node, picture, box[:2], second), box
+    second = (box.x0 + view.width + DUAL_GAP, box.y0)
+    mask = _on_canvas(scan.tissue.node, picture, box[:2], second)
+    return Exposure(picture, mask, box, view.mm_per_pixel)
 
 
-Expose = Callable[[Subject, np.random.Generator], tuple[Picture, Picture, Box]]
-EXPOSE: dict[str, Expose] = {"bmode": _bmode, "cdfi": _cdfi, "elastography": _elastography}
-"""Modality -> the picture, its mask and its scan area; the class enters through the traits alone."""
+DRAWINGS: dict[str | None, Expose] = {None: _bmode, "flow": _flow, "stiffness": _stiffness}
+"""`drawing` of a modality's row -> what draws its pictures; the class enters through the traits alone."""
+
+
+def expose(modality: str, subject: Subject, rng: np.random.Generator) -> Exposure:
+    """Draw a picture of one modality."""
+    return DRAWINGS[MODALITIES[modality].drawing](subject, rng)

@@ -8,7 +8,7 @@ from PIL import Image as Pictures
 from scipy.ndimage import gaussian_filter
 
 from sonogrid.cohort.phantom.scene import Anatomy, Node, Tissue, View
-from sonogrid.cohort.phantom.speckle import Image
+from sonogrid.cohort.phantom.speckle import ViewMap
 
 Path = NDArray[np.float64]
 """Points x 2 of a vessel in the node's frame: along and across, in half axes, in the direction of flow."""
@@ -17,7 +17,7 @@ GRID_MM = 0.2
 POINTS = 60
 
 
-def draw_flow(view: View, anatomy: Anatomy, node: Node, tissue: Tissue, rng: np.random.Generator) -> Image:
+def draw_flow(view: View, anatomy: Anatomy, node: Node, tissue: Tissue, rng: np.random.Generator) -> ViewMap:
     """Velocity towards the probe in -1..1 of the colour scale, 0 where no flow is seen."""
     pattern = str(node.traits["flow"])
     paths = []
@@ -44,7 +44,7 @@ def draw_flow(view: View, anatomy: Anatomy, node: Node, tissue: Tissue, rng: np.
     return _with_artery(view, anatomy, tissue, np.asarray(small), rng)
 
 
-def _with_artery(view: View, anatomy: Anatomy, tissue: Tissue, velocity: Image, rng: np.random.Generator) -> Image:
+def _with_artery(view: View, anatomy: Anatomy, tissue: Tissue, velocity: ViewMap, rng: np.random.Generator) -> ViewMap:
     """Add the artery's laminar flow, its direction the same in one patient."""
     x, depth = view.x - np.float32(anatomy.vessel_x_mm), view.depth - np.float32(anatomy.vessel_depth_mm)
     radius = (x**2 + depth**2) / np.float32(anatomy.vessel_mm**2)

@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
+from sonogrid.arrays import Box, Colours, Picture
+from sonogrid.cohort.phantom.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, colours
 from sonogrid.cohort.phantom.scene import View
-from sonogrid.cohort.phantom.speckle import Image
-from sonogrid.images.colour_maps import FLOW_MAPS, STIFFNESS_MAPS, Colours, colours
-
-Picture = NDArray[np.uint8]
-"""Height x width x 3, RGB."""
-Box = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in pixels, half open."""
+from sonogrid.cohort.phantom.speckle import ViewMap
 
 PROBE_MM = 40.0
 CANVAS = (640, 480)
@@ -104,13 +99,13 @@ def dual_view(scanner: Scanner) -> View:
     return View(round(scanner.depth_mm / pixel), DUAL_WIDTH, pixel)
 
 
-def grey_picture(grey: Image, scanner: Scanner) -> Image:
+def grey_picture(grey: ViewMap, scanner: Scanner) -> ViewMap:
     """Grey level in 0..1 to RGB in 0..255 through the device's grey map."""
     level = 255 * np.power(grey, np.float32(scanner.gamma))
     return np.repeat(level[:, :, None], 3, axis=2)
 
 
-def overlay_flow(picture: Image, velocity: Image, box: Box, scanner: Scanner) -> Image:
+def overlay_flow(picture: ViewMap, velocity: ViewMap, box: Box, scanner: Scanner) -> ViewMap:
     """Paint velocity (-1..1, 0: none) inside the colour box, and the box's outline."""
     shown, (x0, y0, x1, y1) = picture.copy(), box
     part = velocity[y0:y1, x0:x1]
@@ -120,7 +115,7 @@ def overlay_flow(picture: Image, velocity: Image, box: Box, scanner: Scanner) ->
     return outline(shown, box, (235, 235, 235))
 
 
-def overlay_stiffness(picture: Image, stiffness: Image, box: Box, scanner: Scanner) -> Image:
+def overlay_stiffness(picture: ViewMap, stiffness: ViewMap, box: Box, scanner: Scanner) -> ViewMap:
     """Blend the stiffness colour (0 soft .. 1 hard) over the picture inside the box, and outline the box."""
     shown, (x0, y0, x1, y1) = picture.copy(), box
     index = np.clip(np.rint(255 * stiffness[y0:y1, x0:x1]), 0, 255).astype(np.uint8)
@@ -129,7 +124,7 @@ def overlay_stiffness(picture: Image, stiffness: Image, box: Box, scanner: Scann
     return outline(shown, box, (225, 225, 225))
 
 
-def outline(picture: Image, box: Box, colour: tuple[int, int, int]) -> Image:
+def outline(picture: ViewMap, box: Box, colour: tuple[int, int, int]) -> ViewMap:
     """Draw the box's border, one pixel wide and inside it."""
     x0, y0, x1, y1 = box
     for edge in (np.s_[y0, x0:x1], np.s_[y1 - 1, x0:x1], np.s_[y0:y1, x0], np.s_[y0:y1, x1 - 1]):
@@ -137,7 +132,9 @@ def outline(picture: Image, box: Box, colour: tuple[int, int, int]) -> Image:
     return picture
 
 
-def single_export(picture: Image, scanner: Scanner, lines: tuple[str, ...], bar: Colours | None) -> tuple[Picture, Box]:
+def single_export(
+    picture: ViewMap, scanner: Scanner, lines: tuple[str, ...], bar: Colours | None
+) -> tuple[Picture, Box]:
     """Put one view (RGB in 0..255) into the frame; with a colour bar when `bar` is given. Also the scan area."""
     height, width = picture.shape[:2]
     canvas, draw = _frame(CANVAS, scanner, lines)
@@ -148,10 +145,10 @@ def single_export(picture: Image, scanner: Scanner, lines: tuple[str, ...], bar:
         _bar(canvas, draw, 14, y0 + 190, 150, bar, ("+12", "-12"), scanner)
     array = np.array(canvas)
     array[y0 : y0 + height, x0 : x0 + width] = np.rint(picture).astype(np.uint8)
-    return array, (x0, y0, x0 + width, y0 + height)
+    return array, Box(x0, y0, x0 + width, y0 + height)
 
 
-def dual_export(left: Image, right: Image, scanner: Scanner, lines: tuple[str, ...]) -> tuple[Picture, Box]:
+def dual_export(left: ViewMap, right: ViewMap, scanner: Scanner, lines: tuple[str, ...]) -> tuple[Picture, Box]:
     """Put two views side by side into the frame with the stiffness bar. Also the box that holds both."""
     height, width = left.shape[:2]
     canvas, draw = _frame(DUAL_CANVAS, scanner, lines)
@@ -163,7 +160,7 @@ def dual_export(left: Image, right: Image, scanner: Scanner, lines: tuple[str, .
     array[y0 : y0 + height, x0:x1] = 0
     array[y0 : y0 + height, x0 : x0 + width] = np.rint(left).astype(np.uint8)
     array[y0 : y0 + height, x1 - width : x1] = np.rint(right).astype(np.uint8)
-    return array, (x0, y0, x1, y0 + height)
+    return array, Box(x0, y0, x1, y0 + height)
 
 
 @cache

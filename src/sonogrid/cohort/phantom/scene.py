@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from sonogrid.cohort.phantom.speckle import Image
+from sonogrid.arrays import Mask
+from sonogrid.cohort.phantom.speckle import ViewMap
 
-Mask = NDArray[np.bool_]
 TraitValues = dict[str, float | str]
 """Trait name -> value in its own unit, or the level's name."""
 
@@ -29,18 +28,18 @@ class View:
     mm_per_pixel: float
 
     @property
-    def x(self) -> Image:
+    def x(self) -> ViewMap:
         """1 x width."""
         columns = np.arange(self.width, dtype=np.float32) + np.float32(0.5 - self.width / 2)
         return np.asarray(columns[None, :] * np.float32(self.mm_per_pixel))
 
     @property
-    def depth(self) -> Image:
+    def depth(self) -> ViewMap:
         """height x 1."""
         rows = np.arange(self.height, dtype=np.float32) + np.float32(0.5)
         return np.asarray(rows[:, None] * np.float32(self.mm_per_pixel))
 
-    def texture(self, rng: np.random.Generator, x_mm: float, depth_mm: float) -> Image:
+    def texture(self, rng: np.random.Generator, x_mm: float, depth_mm: float) -> ViewMap:
         """Smooth noise with mean about 0, sd about 0.8 and grains of the given size."""
         columns = max(2, round(self.width * self.mm_per_pixel / x_mm))
         rows = max(2, round(self.height * self.mm_per_pixel / depth_mm))
@@ -106,8 +105,8 @@ class Node:
     x_mm: float
     depth_mm: float
     tilt: float
-    contour: Image
-    whiten: Image
+    contour: ViewMap
+    whiten: ViewMap
     traits: TraitValues
 
 
@@ -135,7 +134,7 @@ def place_node(traits: TraitValues, size_mm: float, view: View, anatomy: Anatomy
     )
 
 
-def _contour(margin: str, rng: np.random.Generator) -> tuple[Image, Image]:
+def _contour(margin: str, rng: np.random.Generator) -> tuple[ViewMap, ViewMap]:
     """Radius per angle of a wavy unit circle, and the matrix that gives it the second moments of the disc.
 
     With that matrix the drawn lesion's axes, measured by moments, are those of the patient table, however wavy it is.
@@ -157,9 +156,9 @@ def _contour(margin: str, rng: np.random.Generator) -> tuple[Image, Image]:
 class NodeFrame:
     """Every pixel as the node sees it: along and across in half axes, angle, and radius (1 on the contour)."""
 
-    along: Image
-    across: Image
-    radius: Image
+    along: ViewMap
+    across: ViewMap
+    radius: ViewMap
 
 
 def node_frame(view: View, node: Node) -> NodeFrame:
@@ -178,24 +177,24 @@ def node_frame(view: View, node: Node) -> NodeFrame:
 class Tissue:
     """Maps of one view: echo level in dB, excess attenuation in dB per pixel, stiffness in 0..1, vessels, the node."""
 
-    level_db: Image
-    attenuation_db: Image
-    stiffness: Image
+    level_db: ViewMap
+    attenuation_db: ViewMap
+    stiffness: ViewMap
     lumen: Mask
     node: Mask
 
 
-def mix(base: Image, value: Image | float, weight: Image) -> Image:
+def mix(base: ViewMap, value: ViewMap | float, weight: ViewMap) -> ViewMap:
     """`base` where the weight is 0, `value` where it is 1."""
     return np.asarray(base + weight * (value - base), dtype=np.float32)
 
 
-def step(distance: Image, width: float) -> Image:
+def step(distance: ViewMap, width: float) -> ViewMap:
     """A soft step from 0 (distance far below 0) to 1 (far above), `width` wide in the distance's unit."""
     return np.asarray(1 / (1 + np.exp(np.clip(distance * np.float32(-4 / width), -30, 30))), dtype=np.float32)
 
 
-def bump(distance: Image, width: float) -> Image:
+def bump(distance: ViewMap, width: float) -> ViewMap:
     """A Gaussian ridge of height 1 where the distance is 0."""
     return np.asarray(np.exp(-0.5 * (distance / np.float32(width)) ** 2), dtype=np.float32)
 
@@ -219,7 +218,7 @@ def draw_tissue(view: View, anatomy: Anatomy, node: Node, frame: NodeFrame, rng:
     return Tissue(level, attenuation, stiffness, (lumen < 0.95) & ~mask, mask)
 
 
-def _layers(view: View, anatomy: Anatomy, rng: np.random.Generator) -> tuple[Image, Image]:
+def _layers(view: View, anatomy: Anatomy, rng: np.random.Generator) -> tuple[ViewMap, ViewMap]:
     """Echo level and stiffness of skin, fat, muscle, the compartment of the lesion, and deep muscle."""
     sag = view.texture(rng, 18.0, 1e3)[:1] * np.float32(0.35) - np.float32(0.0022) * view.x**2
     depth = view.depth + sag + view.texture(rng, 9.0, 9.0) * np.float32(0.16)
@@ -242,19 +241,19 @@ def _layers(view: View, anatomy: Anatomy, rng: np.random.Generator) -> tuple[Ima
     return level + np.float32(anatomy.brightness_db), stiffness
 
 
-def _vessel_radius(view: View, anatomy: Anatomy) -> Image:
+def _vessel_radius(view: View, anatomy: Anatomy) -> ViewMap:
     """Distance from the middle of the carotid artery in its radii."""
     x, depth = view.x - np.float32(anatomy.vessel_x_mm), view.depth - np.float32(anatomy.vessel_depth_mm)
     return np.asarray(np.hypot(x, depth * np.float32(1.08)) / np.float32(anatomy.vessel_mm))
 
 
-def _facing(view: View, anatomy: Anatomy, radius: Image) -> Image:
+def _facing(view: View, anatomy: Anatomy, radius: ViewMap) -> ViewMap:
     """How squarely the artery's wall meets the beam: 1 above and below the middle, 0.3 at the sides."""
     off = np.abs(view.depth - np.float32(anatomy.vessel_depth_mm)) / np.float32(anatomy.vessel_mm)
     return np.asarray(0.3 + 0.7 * np.minimum(off / np.maximum(radius, 0.1), 1) ** 2, dtype=np.float32)
 
 
-def _trachea(view: View, anatomy: Anatomy, level: Image, attenuation: Image) -> tuple[Image, Image]:
+def _trachea(view: View, anatomy: Anatomy, level: ViewMap, attenuation: ViewMap) -> tuple[ViewMap, ViewMap]:
     """The bright front wall of the trachea, opposite the artery, with air behind it: ringing, then shadow."""
     radius = np.hypot(view.x + np.float32(anatomy.side * 21.0), (view.depth - 17.5) * np.float32(0.95))
     within = 7.4 - radius
@@ -269,11 +268,11 @@ def _lesion(
     view: View,
     node: Node,
     frame: NodeFrame,
-    level: Image,
-    attenuation: Image,
+    level: ViewMap,
+    attenuation: ViewMap,
     anatomy: Anatomy,
     rng: np.random.Generator,
-) -> tuple[Image, Image]:
+) -> tuple[ViewMap, ViewMap]:
     """Paint the lesion over the tissue: body, capsule, hilum, necrosis, calcification, and what they shade."""
     traits, pixel, half = node.traits, view.mm_per_pixel, 0.5 * node.short_mm
     body = BEDS[anatomy.organ].level_db + anatomy.brightness_db + float(traits["echogenicity"])
@@ -293,7 +292,7 @@ def _lesion(
     return level, attenuation
 
 
-def _hilum(kind: str, frame: NodeFrame, level: Image, grain: Image, rng: np.random.Generator) -> Image:
+def _hilum(kind: str, frame: NodeFrame, level: ViewMap, grain: ViewMap, rng: np.random.Generator) -> ViewMap:
     """The fatty hilum: a bright, frayed stripe along the node that opens at one pole."""
     if kind == "absent":
         return level
@@ -311,12 +310,12 @@ def _hilum(kind: str, frame: NodeFrame, level: Image, grain: Image, rng: np.rand
 def _cyst(
     node: Node,
     frame: NodeFrame,
-    level: Image,
-    attenuation: Image,
+    level: ViewMap,
+    attenuation: ViewMap,
     body: float,
     pixel: float,
     rng: np.random.Generator,
-) -> tuple[Image, Image]:
+) -> tuple[ViewMap, ViewMap]:
     """A necrotic or cystic part: nearly echo-free, off the middle, brighter tissue behind it."""
     direction, off = rng.uniform(0, FULL), rng.uniform(0.15, 0.32)
     along = frame.along - np.float32(off * np.cos(direction))
@@ -333,10 +332,10 @@ def _calcium(
     view: View,
     node: Node,
     frame: NodeFrame,
-    level: Image,
-    attenuation: Image,
+    level: ViewMap,
+    attenuation: ViewMap,
     rng: np.random.Generator,
-) -> tuple[Image, Image]:
+) -> tuple[ViewMap, ViewMap]:
     """Punctate specks without shadow, or one or two coarse plates with shadow."""
     count, size, shade = {"none": (0, 0.0, 0.0), "punctate": (9, 0.24, 0.0), "coarse": (2, 0.75, 9.0)}[kind]
     distances = 0.72 * np.sqrt(rng.random(9))

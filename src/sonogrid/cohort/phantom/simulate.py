@@ -3,77 +3,68 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from sonogrid.arrays import Box
-from sonogrid.cohort.manifest import IMAGE_COLUMNS, typed
-from sonogrid.cohort.phantom.exposure import EXPOSE, Subject
-from sonogrid.cohort.phantom.scanner import SCANNERS, Picture, Scanner, dual_view, single_view
+from sonogrid.cohort.phantom.exposure import Exposure, Subject, expose
+from sonogrid.cohort.phantom.scanner import SCANNERS, Scanner
 from sonogrid.cohort.phantom.scene import TraitValues, draw_anatomy
 from sonogrid.cohort.phantom.traits import (
     NECK,
     ORGANS,
     POPULATION,
-    Floats,
+    Numbers,
     Organ,
     draw_traits,
     macro_auc,
     population_auc,
     posterior,
 )
-from sonogrid.config.base import Modality
-from sonogrid.config.cohort import CohortConfig, PhantomSource
+from sonogrid.cohort.sources import Reading, Source
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.modalities import MODALITIES
+from sonogrid.config.readers import PhantomSource
 from sonogrid.console import Advance, silent
-from sonogrid.files import sha256, whole_file
-from sonogrid.images.axes import axes_mm, patient_axes
-from sonogrid.images.boxes import crop
-from sonogrid.images.framing import Framing, frame_picture, framing_columns
+from sonogrid.files import whole_file
 from sonogrid.problems import Problems
 
-MODALITIES: tuple[str, ...] = get_args(Modality)
 HOSPITAL_SHARES = (0.40, 0.33, 0.27)
 MOST_IMAGES = 3
 
 
-def make_phantom(
+def simulate(
     config: CohortConfig,
     seed: int,
     folder: Path,
     workers: int = 1,
     advance: Advance = silent,
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, float | int | None]]]:
-    """Simulate a cohort: write pictures and masks below `folder`; return patients, manifest and ceiling.
+) -> Reading:
+    """Simulate a cohort: write pictures and masks below `folder`; return their sources and the ceiling.
 
-    The tables are those of docs/files.md, with lengths in mm. A patient's pictures depend on the seed, the organ and
-    the patient's place in the cohort, not on other patients, the number of workers or the modalities asked for.
-    `advance` is called once a patient. Raises InputError when the organ has other classes, or a modality is unknown.
+    Lengths are in mm. A patient's pictures depend on the seed, the organ and the patient's place in the cohort, not on
+    other patients, the number of workers or the modalities asked for. `advance` is called once a patient.
+    Raises InputError when the organ has other classes, or a modality is unknown.
     """
     spec = cast(PhantomSource, config.source)
     organ = ORGANS[spec.organ]
     _check(organ, config.classes, config.modalities)
     wanted = tuple(modality for modality in MODALITIES if modality in config.modalities)
     patients = draw_patients(spec, wanted, seed)
-    rows: list[dict[str, Any]] = []
+    sources: list[Source] = []
     with _mapper(workers) as mapper:
-        for made in mapper(partial(_make_pictures, organ, seed, folder, config), patients):
-            rows.extend(made)
+        for made in mapper(partial(_make_pictures, organ, seed, folder), patients):
+            sources.extend(made)
             advance()
-    table = pd.DataFrame([_patient_row(organ, patient) for patient in patients])
-    images = pd.DataFrame(rows).sort_values("image_id", ignore_index=True)
-    table = table.merge(patient_axes(images), on="patient_id", how="left", validate="one_to_one")
-    manifest = typed(images[list(IMAGE_COLUMNS)])
-    return table, manifest, _ceiling(organ, patients, wanted, seed)
+    return Reading(sources, ceiling=_ceiling(organ, patients, wanted, seed))
 
 
 def quota_sequence(shares: tuple[float, ...], n: int) -> NDArray[np.int64]:
@@ -87,14 +78,14 @@ def quota_sequence(shares: tuple[float, ...], n: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Patient:
+class SimulatedPatient:
     """All that is drawn for a patient before any picture."""
 
     number: int
     patient_id: str
     y: int
     scanner: Scanner
-    drawn: dict[str, Floats]
+    drawn: dict[str, Numbers]
     size_mm: float
     images: dict[str, int]
     age: int
@@ -106,7 +97,7 @@ class Patient:
         return {trait.name: trait.value(float(self.drawn[trait.name][0])) for trait in organ.traits}
 
 
-_TRAITS, _NUISANCE, _ANATOMY, _PICTURE, _POPULATION = range(5)
+_TRAITS, _NUISANCE, _ANATOMY, _PICTURE, _POPULATION, _ADDED = range(6)
 
 
 def _stream(seed: int, organ: Organ, number: int, purpose: int, *more: int) -> np.random.Generator:
@@ -133,7 +124,7 @@ def _check(organ: Organ, classes: tuple[str, ...], modalities: tuple[str, ...]) 
     problems.raise_if_any()
 
 
-def draw_patients(spec: PhantomSource, modalities: tuple[str, ...], seed: int) -> list[Patient]:
+def draw_patients(spec: PhantomSource, modalities: tuple[str, ...], seed: int) -> list[SimulatedPatient]:
     """Draw the cohort's patients without their pictures; classes are as near to the organ's shares as can be."""
     organ = ORGANS[spec.organ]
     labels = quota_sequence(organ.shares, spec.patients)
@@ -157,44 +148,59 @@ def _scanners(labels: NDArray[np.int64]) -> list[Scanner]:
 
 def _draw_patient(
     organ: Organ, number: int, y: int, scanner: Scanner, missing: float, wanted: tuple[str, ...], seed: int
-) -> Patient:
+) -> SimulatedPatient:
     """Draw one patient; size, missing modalities, numbers of images, sex and site do not look at the class."""
     traits = draw_traits(organ.traits, _stream(seed, organ, number, _TRAITS), np.array([y]))
     rng = _stream(seed, organ, number, _NUISANCE)
-    absent = dict(zip(MODALITIES, rng.random(len(MODALITIES)), strict=True))
-    counts = dict(zip(MODALITIES, rng.integers(1, MOST_IMAGES + 1, len(MODALITIES)), strict=True))
-    kept = [modality for modality in wanted if absent[modality] >= missing]
-    kept = kept or [max(wanted, key=lambda modality: absent[modality])]
-    return Patient(
+    images = _numbers_of_images(organ, number, missing, wanted, seed, rng)
+    return SimulatedPatient(
         number=number,
         patient_id=f"{organ.prefix}{number:04d}",
         y=y,
         scanner=scanner,
         drawn=traits,
         size_mm=round(10.5 + 9.5 * rng.beta(2.0, 2.0), 1),
-        images={modality: int(counts[modality]) for modality in kept},
+        images=images,
         age=int(np.clip(round(rng.normal(organ.mean_age[y], 13.0)), 18, 90)),
         sex=str(rng.choice(("female", "male"))),
         site=str(rng.choice(organ.sites)),
     )
 
 
-def _patient_row(organ: Organ, patient: Patient) -> dict[str, Any]:
-    """The patient's line of patients.csv; lengths are those that the pictures show."""
+def _numbers_of_images(
+    organ: Organ, number: int, missing: float, wanted: Sequence[str], seed: int, rng: np.random.Generator
+) -> dict[str, int]:
+    """How many images a patient has of each modality that is wanted and not missing; of at least one modality.
+
+    Modalities with a number of their own share `rng`, whose length of draws must stay; an added one has a stream of its
+    own, and takes the place of a missing one only where no other is wanted, so that it changes nobody's images.
+    """
+    numbered = [row.name for row in MODALITIES.values() if row.stream is not None]
+    present = dict(zip(numbered, rng.random(len(numbered)), strict=True))
+    counts = dict(zip(numbered, rng.integers(1, MOST_IMAGES + 1, len(numbered)), strict=True))
+    for row in MODALITIES.values():
+        if row.stream is None:
+            own = _stream(seed, organ, number, _ADDED, row.stream_number)
+            present[row.name], counts[row.name] = own.random(), own.integers(1, MOST_IMAGES + 1)
+    lasting = [modality for modality in wanted if modality in numbered] or wanted
+    kept = {modality for modality in wanted if present[modality] >= missing}
+    if not kept & set(lasting):
+        kept.add(max(lasting, key=lambda modality: present[modality]))
+    return {modality: int(counts[modality]) for modality in wanted if modality in kept}
+
+
+def _clinical(organ: Organ, patient: SimulatedPatient) -> dict[str, str]:
+    """The patient's clinical columns; lengths are those that the pictures show."""
     values = patient.values(organ)
     ratio = float(values["ratio"])
-    row = {
-        "patient_id": patient.patient_id,
-        "label": organ.classes[patient.y],
-        "hospital": patient.scanner.hospital,
-        "simulated": True,
+    row: dict[str, object] = {
         "age": patient.age,
         "sex": patient.sex,
-        "level" if organ is NECK else "lobe": patient.site,
+        "level" if organ.name == NECK.name else "lobe": patient.site,
         "long_axis_mm": patient.size_mm,
         "short_axis_mm": round(patient.size_mm * min(ratio, 1 / ratio), 1),
     }
-    if organ is NECK:
+    if organ.name == NECK.name:
         row |= {
             "shape": "oval" if ratio < 0.5 else "round",
             "margin": values["margin"],
@@ -206,10 +212,11 @@ def _patient_row(organ: Organ, patient: Patient) -> dict[str, Any]:
             "margin": values["margin"],
             "composition": "cystic" if values["necrosis"] == "present" else "solid",
         }
-    return row | {
+    row |= {
         "cdfi_pattern": values["flow"],
         "elasticity_score": elasticity_score(float(values["stiffness"])),
     }
+    return {name: str(value) for name, value in row.items()}
 
 
 def elasticity_score(stiffness: float) -> int:
@@ -218,7 +225,7 @@ def elasticity_score(stiffness: float) -> int:
 
 
 def _ceiling(
-    organ: Organ, patients: list[Patient], modalities: tuple[str, ...], seed: int
+    organ: Organ, patients: list[SimulatedPatient], modalities: tuple[str, ...], seed: int
 ) -> dict[str, dict[str, float | int | None]]:
     """The best reachable macro one-vs-one AUC of each modality; null where this cohort lacks a class."""
     ceiling: dict[str, dict[str, float | int | None]] = {}
@@ -231,7 +238,7 @@ def _ceiling(
             cohort = macro_auc(np.array([patient.y for patient in seen]), posterior(traits, drawn, classes))
         ceiling[modality] = {
             "population_auc": population_auc(
-                traits, classes, POPULATION, _stream(seed, organ, 0, _POPULATION, MODALITIES.index(modality))
+                traits, classes, POPULATION, _stream(seed, organ, 0, _POPULATION, MODALITIES[modality].stream_number)
             ),
             "population_n": POPULATION,
             "cohort_auc": None if np.isnan(cohort) else cohort,
@@ -240,7 +247,7 @@ def _ceiling(
     return ceiling
 
 
-Mapper = Callable[[Callable[[Patient], list[dict[str, Any]]], list[Patient]], Iterator[list[dict[str, Any]]]]
+Mapper = Callable[[Callable[[SimulatedPatient], list[Source]], list[SimulatedPatient]], Iterator[list[Source]]]
 
 
 @contextmanager
@@ -256,49 +263,43 @@ def _mapper(workers: int) -> Iterator[Mapper]:
         pool.shutdown(cancel_futures=True)
 
 
-def _make_pictures(
-    organ: Organ, seed: int, folder: Path, config: CohortConfig, patient: Patient
-) -> list[dict[str, Any]]:
-    """Draw and write all pictures and masks of one patient; their lines of the manifest."""
+def _make_pictures(organ: Organ, seed: int, folder: Path, patient: SimulatedPatient) -> list[Source]:
+    """Draw and write all pictures and masks of one patient."""
     anatomy = draw_anatomy(organ.name, _stream(seed, organ, patient.number, _ANATOMY))
     subject = Subject(patient.values(organ), patient.size_mm, anatomy, patient.scanner)
-    rows = []
+    clinical = _clinical(organ, patient)
+    sources = []
     for modality, count in patient.images.items():
         for n in range(1, count + 1):
-            rng = _stream(seed, organ, patient.number, _PICTURE, MODALITIES.index(modality), n)
-            picture, mask, scan = EXPOSE[modality](subject, rng)
-            framing = frame_picture(picture, modality, patient.scanner.device, Box(*scan), config)
+            rng = _stream(seed, organ, patient.number, _PICTURE, MODALITIES[modality].stream_number, n)
+            exposure = expose(modality, subject, rng)
             image_id = f"{patient.patient_id}-{modality}-{n}"
-            rows.append(_write(image_id, modality, patient, picture, mask, framing, folder))
-    return rows
+            path, mask = _write(image_id, modality, exposure, folder)
+            sources.append(
+                Source(
+                    origin=str(path),
+                    image_id=image_id,
+                    patient_id=patient.patient_id,
+                    label=organ.classes[patient.y],
+                    modality=modality,
+                    path=path,
+                    masks=(mask,),
+                    hospital=patient.scanner.hospital,
+                    device=patient.scanner.device,
+                    clinical=clinical,
+                    scan=exposure.scan,
+                    mm_per_pixel=(exposure.mm_per_pixel, exposure.mm_per_pixel),
+                    simulated=True,
+                )
+            )
+    return sources
 
 
-def _write(
-    image_id: str, modality: str, patient: Patient, picture: Picture, mask: Picture, framing: Framing, folder: Path
-) -> dict[str, Any]:
-    """Write one picture and its mask; its line of the manifest."""
+def _write(image_id: str, modality: str, exposure: Exposure, folder: Path) -> tuple[Path, Path]:
+    """Write one picture and its mask; return their paths."""
     path = folder / "pictures" / modality / f"{image_id}.png"
     mask_path = folder / "masks" / modality / f"{image_id}.png"
-    for array, target in ((picture, path), (mask, mask_path)):
+    for array, target in ((exposure.picture, path), (exposure.mask, mask_path)):
         with whole_file(target) as temporary:
             Pictures.fromarray(array).save(temporary, compress_level=1)
-    view = dual_view(patient.scanner) if modality == "elastography" else single_view(patient.scanner)
-    long_mm, short_mm = axes_mm(crop(mask, framing.scan) > 0, view.mm_per_pixel, view.mm_per_pixel)
-    return {
-        "image_id": image_id,
-        "patient_id": patient.patient_id,
-        "modality": modality,
-        "path": str(path),
-        "frame": None,
-        "sha256": sha256(path),
-        "width": picture.shape[1],
-        "height": picture.shape[0],
-        "mask_path": str(mask_path),
-        **framing_columns(framing),
-        "mm_per_pixel_x": view.mm_per_pixel,
-        "mm_per_pixel_y": view.mm_per_pixel,
-        "device": patient.scanner.device,
-        "simulated": True,
-        "long_axis_mm": long_mm,
-        "short_axis_mm": short_mm,
-    }
+    return path, mask_path

@@ -8,7 +8,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+ViewMap = NDArray[np.float32]
+"""One number for each pixel of a view, or three."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,12 @@ class PointSpread:
     focus_mm: float = 16.0
     widening: float = 0.010
 
-    def lateral_at(self, depth_mm: Image) -> Image:
+    def lateral_at(self, depth_mm: ViewMap) -> ViewMap:
         """Lateral standard deviation in mm at each depth."""
         return np.asarray(self.lateral_mm + self.widening * np.abs(depth_mm - self.focus_mm), dtype=np.float32)
 
 
-def echo_envelope(level_db: Image, mm_per_pixel: float, psf: PointSpread, rng: np.random.Generator) -> Image:
+def echo_envelope(level_db: ViewMap, mm_per_pixel: float, psf: PointSpread, rng: np.random.Generator) -> ViewMap:
     """Envelope of the echoes of random scatterers whose mean power is 10 ** (level_db / 10), rows along depth.
 
     Every pixel holds one scatterer somewhere within its depth. At 7.5 MHz a pixel of 0.1 mm is a whole cycle of the
@@ -50,7 +51,7 @@ def echo_envelope(level_db: Image, mm_per_pixel: float, psf: PointSpread, rng: n
     return np.abs(blurred)
 
 
-def _blur(field: NDArray[np.complex64], sigma: Image, axis: int) -> NDArray[np.complex64]:
+def _blur(field: NDArray[np.complex64], sigma: ViewMap, axis: int) -> NDArray[np.complex64]:
     """Convolve each line along `axis` with a Gaussian of its own width (pixels), scaled to unit energy."""
     frequency = scipy.fft.fftfreq(field.shape[axis]).astype(np.float32)
     exponent = np.float32(-2 * np.pi**2) * (frequency[:, None] * sigma[None, :]) ** 2
@@ -60,8 +61,8 @@ def _blur(field: NDArray[np.complex64], sigma: Image, axis: int) -> NDArray[np.c
     return np.asarray(scipy.fft.ifft(scipy.fft.fft(field, axis=axis) * transfer, axis=axis, overwrite_x=True))
 
 
-def log_compress(envelope: Image, gain_db: float, dynamic_range_db: float) -> Image:
+def log_compress(envelope: ViewMap, gain_db: float, dynamic_range_db: float) -> ViewMap:
     """Grey level in 0..1: an echo of -gain_db is white, one dynamic range below it black."""
     db = 20 * np.log10(np.maximum(envelope, np.float32(1e-6)))
-    grey: Image = np.clip((db + np.float32(gain_db)) / np.float32(dynamic_range_db) + 1, 0, 1)
+    grey: ViewMap = np.clip((db + np.float32(gain_db)) / np.float32(dynamic_range_db) + 1, 0, 1)
     return grey

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Drawn = Mapping[str, Floats]
+from sonogrid.config.modalities import MODALITIES
+
+Numbers = NDArray[np.float64]
+Codes = NDArray[np.int64]
+Drawn = Mapping[str, Numbers]
 """Trait name -> one number a patient: z of a Normal, position among the levels of a Choice."""
 
 POPULATION = 20_000
@@ -32,11 +34,11 @@ class Normal:
     means: tuple[float, ...]
     sd: float
 
-    def draw(self, rng: np.random.Generator, y: Ints) -> Floats:
+    def draw(self, rng: np.random.Generator, y: Codes) -> Numbers:
         """Draw z for every class index in `y`."""
         return np.asarray(self.means)[y] + self.sd * rng.standard_normal(len(y))
 
-    def log_density(self, z: Floats) -> Floats:
+    def log_density(self, z: Numbers) -> Numbers:
         """Log density of z under each class up to a constant, n x classes."""
         return np.asarray(-0.5 * ((z[:, None] - np.asarray(self.means)) / self.sd) ** 2)
 
@@ -53,12 +55,12 @@ class Choice:
     levels: tuple[str, ...]
     probabilities: tuple[tuple[float, ...], ...]
 
-    def draw(self, rng: np.random.Generator, y: Ints) -> Floats:
+    def draw(self, rng: np.random.Generator, y: Codes) -> Numbers:
         """Draw a level's position for every class index in `y`."""
         upper = np.cumsum(self.probabilities, axis=1)[y, :-1]
         return np.asarray((rng.random(len(y))[:, None] >= upper).sum(axis=1), dtype=np.float64)
 
-    def log_density(self, position: Floats) -> Floats:
+    def log_density(self, position: Numbers) -> Numbers:
         """Log probability of the level under each class, n x classes."""
         drawn = np.asarray(self.probabilities).T[position.astype(np.int64)]
         return np.asarray(np.log(np.maximum(drawn, np.finfo(np.float64).tiny)))
@@ -75,7 +77,7 @@ Trait = Normal | Choice
 class Organ:
     """A simulated disease: classes, their shares of the cohort, and the traits that each modality shows.
 
-    The pictures of `cdfi` and `elastography` contain the B-mode, so they show its traits too.
+    Pictures of every modality contain the B-mode, so they show its traits too.
     """
 
     name: str
@@ -91,8 +93,8 @@ class Organ:
 
     def shown(self, modality: str) -> tuple[Trait, ...]:
         """The traits that pictures of a modality show."""
-        extra: dict[str, tuple[Trait, ...]] = {"cdfi": (self.flow,), "elastography": (self.stiffness,)}
-        return self.bmode + extra.get(modality, ())
+        extra: dict[str | None, tuple[Trait, ...]] = {"flow": (self.flow,), "stiffness": (self.stiffness,)}
+        return self.bmode + extra.get(MODALITIES[modality].drawing, ())
 
     @property
     def traits(self) -> tuple[Trait, ...]:
@@ -149,12 +151,12 @@ THYROID = Organ(
 ORGANS = {organ.name: organ for organ in (NECK, THYROID)}
 
 
-def draw_traits(traits: Sequence[Trait], rng: np.random.Generator, y: Ints) -> dict[str, Floats]:
+def draw_traits(traits: Sequence[Trait], rng: np.random.Generator, y: Codes) -> dict[str, Numbers]:
     """Draw every trait for every class index in `y`, independently given the class."""
     return {trait.name: trait.draw(rng, y) for trait in traits}
 
 
-def posterior(traits: Sequence[Trait], drawn: Drawn, classes: int) -> Floats:
+def posterior(traits: Sequence[Trait], drawn: Drawn, classes: int) -> Numbers:
     """Exact probability of each class given the traits, n x classes, with equal prior probabilities.
 
     Equal priors make it the score with the largest macro one-vs-one AUC: Hand & Till's measure (2001,
@@ -167,7 +169,7 @@ def posterior(traits: Sequence[Trait], drawn: Drawn, classes: int) -> Floats:
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
-def macro_auc(y: Ints, p: Floats) -> float:
+def macro_auc(y: Codes, p: Numbers) -> float:
     """Macro one-vs-one AUC (Hand & Till 2001) of probabilities `p`, n x classes; nan when a class is absent."""
     from sklearn.metrics import roc_auc_score
 

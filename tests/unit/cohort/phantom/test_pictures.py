@@ -7,10 +7,12 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, label
 
-from sonogrid.cohort.phantom.exposure import EXPOSE, Subject
+from sonogrid.cohort.phantom import exposure
+from sonogrid.cohort.phantom.exposure import Subject
 from sonogrid.cohort.phantom.flow import draw_flow
 from sonogrid.cohort.phantom.scanner import DUAL_GAP, OVERLAY, SCANNERS, dual_view, overlay_flow, single_view
 from sonogrid.cohort.phantom.scene import draw_anatomy, draw_tissue, node_frame, place_node
+from sonogrid.config.modalities import MODALITIES
 
 TRAITS = {
     "ratio": 0.6,
@@ -30,7 +32,7 @@ def subject(scanner=SCANNERS[0], size=16.0, organ="neck", **traits):
 
 
 def expose(modality, seed=1, **changes):
-    picture, mask, scan = EXPOSE[modality](subject(**changes), np.random.default_rng(seed))
+    picture, mask, scan, _ = exposure.expose(modality, subject(**changes), np.random.default_rng(seed))
     return picture.astype(float), mask, scan
 
 
@@ -64,7 +66,7 @@ def test_upright_nodule_is_taller_than_wide():
 
 
 def test_node_lies_inside_the_scan_area_and_in_both_views():
-    for modality in EXPOSE:
+    for modality in MODALITIES:
         picture, mask, (x0, y0, x1, y1) = expose(modality)
         assert picture.shape[:2] == mask.shape
         assert mask[y0:y1, x0:x1].sum() == mask.sum() > 0
@@ -167,7 +169,7 @@ def test_gain_differs_by_hospital():
     assert np.ptp(means) > 15
 
 
-@pytest.mark.parametrize("modality", list(EXPOSE))
+@pytest.mark.parametrize("modality", list(MODALITIES))
 def test_burned_in_text_says_simulated(modality):
     picture, _, (x0, y0, x1, y1) = expose(modality)
     expected = Image.new("RGB", (picture.shape[1], picture.shape[0]), SCANNERS[0].background)

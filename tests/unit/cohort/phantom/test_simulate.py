@@ -12,9 +12,11 @@ from PIL import Image
 from scipy.stats import chi2_contingency, kruskal
 
 from sonogrid.cohort.manifest import MEASURED_COLUMNS
-from sonogrid.cohort.phantom.simulate import draw_patients, elasticity_score, make_phantom, quota_sequence
+from sonogrid.cohort.phantom.simulate import draw_patients, elasticity_score, quota_sequence, simulate
 from sonogrid.cohort.phantom.traits import NECK, THYROID
-from sonogrid.config.cohort import CohortConfig, PhantomSource
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import PhantomSource
+from sonogrid.images.examine import assemble
 from sonogrid.problems import InputError
 
 MODALITIES = ("bmode", "cdfi", "elastography")
@@ -23,15 +25,17 @@ MODALITIES = ("bmode", "cdfi", "elastography")
 def make(folder, **changes):
     wanted = {"patients": 6, "classes": NECK.classes, "modalities": MODALITIES, "seed": 3, "workers": 1} | changes
     spec = PhantomSource(organ=wanted.get("organ", "neck"), patients=wanted["patients"], missing=0.2)
-    return make_phantom(
-        config(spec, wanted["classes"], wanted["modalities"]), wanted["seed"], folder, wanted["workers"]
-    )
+    settings = config(spec, wanted["classes"], wanted["modalities"])
+    reading = simulate(settings, wanted["seed"], folder, wanted["workers"])
+    cohort = assemble(settings, reading, folder, 1)
+    numbers = {"age": int, "long_axis_mm": float, "short_axis_mm": float, "elasticity_score": int}
+    return cohort.patients.astype(numbers), cohort.images, cohort.ceiling
 
 
 def config(spec, classes, modalities):
     known = {"classes": classes, "modalities": modalities, "reader": "phantom", "burned_in_text": "keep"}
     # Built without checks: what the schema refuses, the simulator must refuse too.
-    return CohortConfig.model_construct(**known, phantom=spec, layouts={}, dual_view="split")
+    return CohortConfig.model_construct(**known, phantom=spec, layouts={}, dual_view="split", pseudonym_key=None)
 
 
 def hashes(images):
@@ -56,7 +60,18 @@ def test_tables_have_the_columns_of_the_contract(cohort):
         *MEASURED_COLUMNS,
     ]
     assert list(images.columns) == [
-        *("image_id", "patient_id", "modality", "path", "frame", "sha256", "width", "height", "mask_path"),
+        *(
+            "image_id",
+            "patient_id",
+            "modality",
+            "path",
+            "decoder",
+            "decoding",
+            "sha256",
+            "width",
+            "height",
+            "mask_path",
+        ),
         *("scan_x0", "scan_y0", "scan_x1", "scan_y1", "masked", "mm_per_pixel_x", "mm_per_pixel_y"),
         *("device", "simulated"),
     ]
@@ -100,7 +115,7 @@ def test_advance_is_called_once_a_patient_and_names_none(tmp_path):
     seen = []
     spec = PhantomSource(patients=6, missing=0.0)
     only_bmode = config(spec, NECK.classes, ("bmode",))
-    make_phantom(only_bmode, 1, tmp_path, 1, lambda note="", steps=1: seen.append(note))
+    simulate(only_bmode, 1, tmp_path, 1, lambda note="", steps=1: seen.append(note))
     assert seen == [""] * 6
 
 

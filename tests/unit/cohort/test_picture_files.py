@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from sonogrid.arrays import Picture
-from sonogrid.images import decode as pictures
-from sonogrid.images.decode import open_mask, open_picture
+from sonogrid.cohort import picture_files as pictures
+from sonogrid.cohort.picture_files import open_mask, open_picture
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem
 

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sonogrid.arrays import Mask, Picture
+from sonogrid.cohort.reader import Decoder
 from sonogrid.problems import InputError, Problem
 
+_Pixel = TypeVar("_Pixel", bound=np.generic)
+PICTURES = "pictures"
+"""Name of the decoder of picture files in a manifest."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """Suffixes of files that are read as pictures, whatever their case."""
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
@@ -39,18 +46,50 @@ _DAMAGE = (
 )
 
 
-def open_picture(path: Path, frame: int | None = None) -> Picture:
-    """Decode a whole picture file, or a frame (from 0) of a DICOM file, to uint8 RGB, H x W x 3.
+class PictureDecoder(Decoder):
+    """Decodes picture files; readers whose sources are picture files inherit from it."""
+
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "pillow")
+
+    @property
+    def decoder(self) -> str:
+        """Name of this decoder, which readers share."""
+        return PICTURES
+
+    def decode(self, path: Path, decoding: Mapping[str, Any]) -> Picture:
+        """Return the picture of a file; see open_picture."""
+        return open_picture(path)
+
+
+class PictureFiles(PictureDecoder):
+    """The decoder of picture files by itself, for rows of a manifest."""
+
+    name: ClassVar[str] = PICTURES
+
+
+def open_picture(path: Path) -> Picture:
+    """Decode a whole picture file to uint8 RGB, H x W x 3.
 
     Raises InputError with one Problem that names the file if it is missing, empty, not a picture of a known
-    format (FORMATS), damaged or cut short, of several frames, above MAX_PIXELS, or of 32-bit pixels; for DICOM
-    see sonogrid.dicom.pixels.
+    format (FORMATS), damaged or cut short, of several frames, above MAX_PIXELS, or of 32-bit pixels.
     """
-    if frame is not None:
-        # Here, as only studies on DICOM files need pydicom.
-        from sonogrid.dicom.pixels import read_frame
+    # asarray copies the decoder's pixels once, into an array that is read-only.
+    return _decoded(path, lambda image: np.asarray(_to_rgb(image)))
 
-        return read_frame(path, frame)
+
+def open_mask(path: Path) -> Mask:
+    """Decode a lesion mask to H x W booleans: True where any channel is above 0. Raises as open_picture."""
+    return _decoded(path, _inside)
+
+
+def _inside(image: Image.Image) -> Mask:
+    if image.mode == "L" and "transparency" not in image.info:
+        return np.asarray(np.asarray(image) > 0)
+    return np.asarray(np.asarray(_to_rgb(image)).max(axis=2) > 0)
+
+
+def _decoded(path: Path, as_array: Callable[[Image.Image], NDArray[_Pixel]]) -> NDArray[_Pixel]:
+    """The array of a picture that can be used, turned as its EXIF data say; raises as open_picture."""
     if not path.is_file():
         raise _refusal(path, "there is no such file", "Correct the path, or take the row or file out of the data")
     if path.stat().st_size == 0:
@@ -70,8 +109,7 @@ def open_picture(path: Path, frame: int | None = None) -> Picture:
                 )
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-            # asarray copies the decoder's pixels once, into an array that is read-only.
-            return np.asarray(_to_rgb(image))
+            return as_array(image)
     except UnidentifiedImageError as error:
         known = ", ".join(FORMATS)
         raise _refusal(
@@ -81,12 +119,6 @@ def open_picture(path: Path, frame: int | None = None) -> Picture:
         raise _too_large(path, "too many pixels") from error
     except _DAMAGE as error:
         raise _refusal(path, f"is damaged or cut short ({error})", _COPY_AGAIN) from error
-
-
-def open_mask(path: Path) -> Mask:
-    """Decode a lesion mask to H x W booleans: True where any channel is above 0. Raises as open_picture."""
-    inside: Mask = np.greater(open_picture(path).max(axis=2), 0)
-    return inside
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

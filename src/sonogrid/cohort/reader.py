@@ -1,0 +1,73 @@
+"""What a reader is: one object that finds the pictures of its kind of source and decodes them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sonogrid.arrays import Picture
+from sonogrid.cohort.sources import Reading
+from sonogrid.config.cohort import CohortConfig
+from sonogrid.config.readers import ReaderSection
+from sonogrid.console import Advance
+from sonogrid.problems import InputError, Problem
+
+
+class Decoder(ABC):
+    """Turns a file into pixels; a canvas depends on its code and packages only where it decodes the picture."""
+
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    """distributions whose versions decide the pixels; one that is not installed is asked for when it is needed"""
+    modules: ClassVar[tuple[str, ...]] = ()
+    """modules that decide the pixels and are reached by no import from the one that defines `decode`"""
+
+    @property
+    def decoder(self) -> str:
+        """Name in the column `decoder` of a manifest: its own, unless several share one."""
+        return self.name
+
+    @abstractmethod
+    def decode(self, path: Path, decoding: Mapping[str, Any]) -> Picture:
+        """Return the picture of a file, H x W x 3; `decoding` is that of its source.
+
+        Raise InputError with one Problem, which names the file, if it cannot be decoded.
+        """
+
+    def versions(self) -> tuple[str, ...]:
+        """Return name and version of every package. Raise InputError with how to install those that are missing."""
+        found, missing = [], []
+        for package in self.packages:
+            try:
+                found.append(f"{package} {version(package)}")
+            except PackageNotFoundError:
+                missing.append(package)
+        if missing:
+            what = f"needs {', '.join(missing)}, which sonogrid does not install by itself"
+            raise InputError([Problem(f"reader {self.name}", what, f"Install: pip install {' '.join(missing)}")])
+        return tuple(found)
+
+    def code(self) -> tuple[str, ...]:
+        """Return the modules from which the code that decides the pixels is reached."""
+        return next(base.__module__ for base in type(self).__mro__ if "decode" in vars(base)), *self.modules
+
+
+class Reader(Decoder):
+    """A kind of source; `name` is its key in config.yaml and in both registries."""
+
+    name: ClassVar[str]
+    section: ClassVar[type[ReaderSection]]
+    """its section of config.yaml, which holds what is checked before anything runs, and the files that are watched"""
+    leaves_out_unreadable: ClassVar[bool] = False
+    """whether a file that cannot be decoded is left out and listed; else it is a problem that stops"""
+
+    @abstractmethod
+    def steps(self, config: CohortConfig) -> int:
+        """Return how many units of progress reading and looking take at most."""
+
+    @abstractmethod
+    def read(self, config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Reading:
+        """Find the pictures; those that the reader makes go below `folder`. Raise InputError if it cannot begin."""
