@@ -87,7 +87,7 @@ def save_figure(figure: Figure, paths: Mapping[str, Path]) -> None:
 
 
 def set_title(figure: Figure, text: str, simulated: bool) -> None:
-    """The figure's title at the left, wrapped to its width; says first when the data are simulated."""
+    """Print the title at the left, wrapped to the figure's width; it says first when the data are simulated."""
     size = 10
     columns = max(24, int(figure.get_figwidth() * 72 / (0.6 * size)))
     whole = f"{SIMULATED}. {text}" if simulated else text
@@ -99,7 +99,7 @@ def _rows(grid: Grid) -> list[tuple[str, str]]:
 
 
 def _of(frame: pd.DataFrame, *key: str) -> pd.DataFrame:
-    """Rows of a frame at (backbone, init, modality)."""
+    """Return the rows of a frame at a configuration."""
     at = np.ones(len(frame), dtype=bool)
     for column, value in zip(CONFIGURATION, key, strict=True):
         at &= frame[column].eq(value).to_numpy(dtype=bool)
@@ -109,7 +109,7 @@ def _of(frame: pd.DataFrame, *key: str) -> pd.DataFrame:
 def _axes_of(
     rows: Sequence[str], columns: Sequence[str], size: tuple[float, float], share: dict[str, Any]
 ) -> tuple[Figure, NDArray[Any]]:
-    """A grid of axes with a title over each column and a label beside each row; `size` in inches a panel."""
+    """Return a grid of axes with a title over each column and a label beside each row; `size` of one in inches."""
     width, height = size[0] * len(columns) + 0.9, size[1] * len(rows) + 0.9
     figure = Figure(figsize=(max(width, 3.4), height))
     axes = figure.subplots(len(rows), len(columns), squeeze=False, **share)
@@ -181,7 +181,7 @@ def mean_roc(patients: pd.DataFrame, name: str) -> tuple[NDArray[np.float64], ND
 
 
 def _foot_and_head(fpr: NDArray[np.float64], tpr: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lowest and highest true positive rate of a ROC curve at each rate of `at`, shape len(at) x 2."""
+    """Return the lowest and highest true positive rate of a ROC curve at each rate of `at`, shape len(at) x 2."""
     own, first = np.unique(fpr, return_index=True)
     last = np.append(first[1:], len(fpr)) - 1
     before = np.searchsorted(own, at, side="right") - 1
@@ -220,7 +220,7 @@ def roc_curves(study: Study, gathered: Gathered) -> Figure:
 
 
 def _look(grid: Grid, backbone: str, init: str) -> dict[str, Any]:
-    """Colour tells the backbone, dashes tell the init."""
+    """Return the look of a line: its colour says the backbone, its dashes say the init."""
     return {
         "color": COLOURS[grid.texts("backbone").index(backbone) % len(COLOURS)],
         "linestyle": DASHES[grid.texts("init").index(init) % len(DASHES)],
@@ -228,7 +228,7 @@ def _look(grid: Grid, backbone: str, init: str) -> dict[str, Any]:
 
 
 def _legend_columns(figure: Figure, handles: Sequence[Line2D]) -> int:
-    """As many legend columns as fit the figure's width."""
+    """Return as many legend columns as fit the figure's width."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     inches = 0.062 * longest + 0.5
     return max(1, min(len(handles), int(figure.get_figwidth() / inches)))

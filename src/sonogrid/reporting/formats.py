@@ -58,19 +58,19 @@ _LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 
 def escape_markdown(text: str) -> str:
-    """Text as Markdown shows it literally; what needs no escape, as an underscore inside a word, gets none."""
+    """Return text as Markdown shows it literally; what needs no escape, as an underscore inside a word, gets none."""
     escaped = "".join(_MARKDOWN.get(character, character) for character in text)
     escaped = re.sub(r"<(?! )", "&lt;", escaped)
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", escaped).replace("](", "]\\(")
 
 
 def escape_latex(text: str) -> str:
-    """Text as LaTeX prints it literally."""
+    """Return text as LaTeX prints it literally."""
     return "".join(_LATEX.get(character, character) for character in text)
 
 
 def to_markdown(table: Table) -> str:
-    """The table as GitHub Markdown: caption, table, footnotes."""
+    """Return the table as GitHub Markdown: caption, table, footnotes."""
 
     def line(texts: Iterable[str]) -> str:
         return "| " + " | ".join(texts) + " |"
@@ -86,13 +86,13 @@ def to_markdown(table: Table) -> str:
 
 
 def _groups(table: Table) -> list[bool]:
-    """For each row, whether a new group begins there that needs a rule above."""
+    """Return for each row whether a new group begins there that needs a rule above."""
     names = [row[0].text for row in table.body]
     return [False, *(first != second for first, second in pairwise(names))]
 
 
 def to_latex(table: Table) -> str:
-    """The table as a LaTeX float for the booktabs package."""
+    """Return the table as a LaTeX float for the booktabs package."""
 
     def entry(one: TableEntry) -> str:
         return escape_latex(one.text) + (rf"\textsuperscript{{{one.mark}}}" if one.mark else "")
@@ -118,7 +118,7 @@ def to_latex(table: Table) -> str:
 
 
 def to_html(table: Table) -> str:
-    """The table as an HTML fragment: a `table` with caption and scopes, then its footnotes."""
+    """Return the table as an HTML fragment: a `table` with caption and scopes, then its footnotes."""
 
     def entry(one: TableEntry) -> str:
         return html.escape(one.text) + (f"<sup>{one.mark}</sup>" if one.mark else "")
@@ -139,7 +139,7 @@ def to_html(table: Table) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """A page from a template of this package; text is escaped, an undefined name raises."""
+    """Return a page from a template of this package; text is escaped, an undefined name raises."""
     loader = jinja2.PackageLoader("sonogrid.reporting")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

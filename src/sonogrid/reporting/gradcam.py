@@ -32,7 +32,7 @@ class MappedImage:
 
 
 def chosen_examples(test: pd.DataFrame, classes: Sequence[str], quantiles: Sequence[float]) -> pd.DataFrame:
-    """The held-out images that a panel shows: one row for each class and quantile.
+    """Return the held-out images that a panel shows: one row for each class and quantile.
 
     `test` holds the held-out predictions of one configuration. Per class, patients are ranked by the pooled
     probability of their true class (ties by patient_id) and the patient nearest to each quantile is taken; of the
@@ -84,9 +84,9 @@ def feature_map(model: nn.Module, activations: Tensor) -> Tensor:
 
 
 def grad_cam(model: nn.Module, image: Tensor, target: int) -> NDArray[np.float32]:
-    """Grad-CAM (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74) of one uint8 image 3 x H x W for class `target`.
+    """Return Grad-CAM of one uint8 image 3 x H x W for class `target`: H x W in [0, 1].
 
-    Returns H x W in [0, 1]; all 0 where nothing in the target layer raises the logit.
+    Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74. All 0 where nothing in the target layer raises the logit.
     """
     model.eval()
     layer = model.get_submodule(target_layer(model))
@@ -100,7 +100,7 @@ def grad_cam(model: nn.Module, image: Tensor, target: int) -> NDArray[np.float32
 
 
 def share_in_lesion(heat: NDArray[np.float32], lesion: NDArray[np.bool_] | None) -> float:
-    """Share of the map's sum that lies in the lesion, in [0, 1]; NaN without a mask or with an empty map."""
+    """Return the share of the map's sum inside the lesion, in [0, 1]; NaN without a mask or with an empty map."""
     total = float(heat.sum())
     return float(heat[lesion].sum()) / total if lesion is not None and total > 0 else float("nan")
 

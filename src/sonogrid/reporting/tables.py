@@ -49,7 +49,7 @@ def grid_rows(metrics: pd.DataFrame, grid: Grid) -> pd.DataFrame:
 
 
 def effect_rows(effects: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """The pre-training effect of each backbone and modality, then, if there are several, the main effect.
+    """Return the pre-training effect of each backbone and modality, then, if there are several, the main effect.
 
     Columns as in effects.csv. Raises InputError naming every backbone and modality without exactly one row,
     or when the study declares no pre-training effect.
@@ -234,7 +234,7 @@ def _note(row: ResultRow) -> str:
 
 
 def _footnotes(rows: pd.DataFrame) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
-    """Note -> letter, and the footnotes.
+    """Return note -> letter, and the footnotes.
 
     Notes that differ in their numbers only share one footnote, with dots for the numbers that differ: the CSV
     has every note in full.
@@ -253,6 +253,6 @@ def _footnotes(rows: pd.DataFrame) -> tuple[dict[str, str], tuple[tuple[str, str
 
 
 def _letters() -> Iterator[str]:
-    """a to z, then aa, ab, ..."""
+    """Yield a to z, then aa, ab, ..."""
     for length in count(1):
         yield from map("".join, product(ascii_lowercase, repeat=length))
