@@ -16,12 +16,11 @@ ALONE: dict[str, Any] = {
     "grid": {"backbones": ["test_resnet"], "modalities": ["bmode"], "seeds": [0, 1]},
     "splits": {"folds": 2},
 }
-CELLS = [
-    Cell("test_resnet", init, "bmode", seed, fold)
+SEEDS, FOLDS = (0, 1), (0, 1)
+SCRATCH, PRETRAINED = (
+    {seed: [Cell("test_resnet", init, "bmode", seed, fold) for fold in FOLDS] for seed in SEEDS}
     for init in ("scratch", "pretrained")
-    for seed in (0, 1)
-    for fold in (0, 1)
-]
+)
 
 
 @pytest.fixture(scope="module")
