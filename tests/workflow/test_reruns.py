@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workspace import REPOSITORY, Workspace
+from package_copy import PackageCopy
+from workspace import Workspace
 
 CELL = ("test_vit", "scratch", "bmode", 0, 1)
 AFTER_CELLS = ("evaluate", "tables", "figures", "report", "explain")
@@ -127,27 +128,24 @@ def test_forced_training_keeps_every_cell_whatever_was_edited_outside_of_trainin
     finished_copy: Workspace, tmp_path: Path
 ) -> None:
     """`--forcerun train` after edits that decide nothing fits no cell; after one that decides, every cell."""
-    package = tmp_path / "src" / "sonogrid"
-    shutil.copytree(REPOSITORY / "src" / "sonogrid", package, ignore=shutil.ignore_patterns("__pycache__"))
+    package = PackageCopy(tmp_path / "copy")
     for name, text in EDITED_CODE.values():
-        with (package / name).open("a", encoding="utf-8") as source:
-            source.write(text)
+        package.append(name, text)
     command = finished_copy.command("--cores", "2", "--forcerun", "train", "--until", "train")
     own = "import sonogrid; print(sonogrid.__file__)"
-    shown = finished_copy.run([command[0], "-c", own], PYTHONPATH=str(package.parent))
-    assert shown.text.strip() == str(package / "__init__.py")
-    assert finished_copy.run([*command, "-n"], PYTHONPATH=str(package.parent)).jobs == {"train": 16}
+    shown = finished_copy.run([command[0], "-c", own], PYTHONPATH=str(package.path))
+    assert shown.text.strip() == str(package.package / "__init__.py")
+    assert finished_copy.run([*command, "-n"], PYTHONPATH=str(package.path)).jobs == {"train": 16}
 
     cells = finished_copy.command(
         "--cores", "2", "--until", "train", "--forcerun", "train", changes={"cells_per_job": 16}
     )
     before = times(finished_copy, "cells/**/run.json")
-    run = finished_copy.run(cells, PYTHONPATH=str(package.parent))
+    run = finished_copy.run(cells, PYTHONPATH=str(package.path))
     assert run.code == 0, run.shown_in_full()
     assert times(finished_copy, "cells/**/run.json") == before
-    with (package / "training" / "fit.py").open("a", encoding="utf-8") as source:
-        source.write("ANOTHER = 1\n")
-    run = finished_copy.run(cells, PYTHONPATH=str(package.parent))
+    package.append("training/fit.py", "ANOTHER = 1\n")
+    run = finished_copy.run(cells, PYTHONPATH=str(package.path))
     assert run.code == 0, run.shown_in_full()
     after = times(finished_copy, "cells/**/run.json")
     assert after.keys() == before.keys()
