@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,19 +20,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from burned_in import COLOURS, Item, as_jpeg, burn, export, phantom
 from PIL import Image, ImageDraw
 
 from sonogrid.arrays import Box, Mask, Picture
 from sonogrid.cohort.phantom.scanner import SCANNERS
 from sonogrid.cohort.picture_files import open_picture
+from sonogrid.config.modalities import MODALITIES
 from sonogrid.images.boxes import blackened, crop, whole
 from sonogrid.images.frame import scan_area
 from sonogrid.images.messages import TextRemains
 from sonogrid.images.text import find_text, read_text, text_to_mask
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from burned_in import COLOURS, Item, as_jpeg, burn, export, phantom
+
 DATA = Path(__file__).parents[2] / "data"
-MODALITIES = ("bmode", "cdfi", "elastography")
 LARGE = (800, 600)
 FAINT, READ_IN_A_ROW = 45, 3
 LUMINANCE = (0.299, 0.587, 0.114)
