@@ -25,7 +25,7 @@ MEASURED_COLUMNS = (
     *("measured_image_id", "mm_per_pixel_x", "mm_per_pixel_y"),
     *("measured_long_axis_mm", "measured_short_axis_mm"),
 )
-"""Columns of patients.csv that come from the masks (images/axes.py)."""
+"""Columns of patients.csv that come from the masks (images/patient_axes.py)."""
 SHOWN = 5
 """How many examples a problem names before it only counts the rest."""
 _WHOLE_NUMBERS = ("width", "height")

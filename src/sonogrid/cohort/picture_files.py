@@ -18,8 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sonogrid.arrays import Mask, Picture
+from sonogrid.cohort.picture_messages import (
+    damaged,
+    empty,
+    missing,
+    no_picture,
+    several_frames,
+    too_deep,
+    too_large,
+)
 from sonogrid.cohort.reader import Decoder
-from sonogrid.problems import InputError, Problem
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 PICTURES = "pictures"
@@ -30,7 +38,6 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
 """Larger pictures are refused before they are decoded: no ultrasound export comes near 50 megapixels."""
 
-_COPY_AGAIN = "Copy the file again from its source, or take it out of the data"
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # What Pillow's decoders raise for damaged bytes; there is no common base class below Exception.
 _DAMAGE = (
@@ -91,34 +98,27 @@ def _inside(image: Image.Image) -> Mask:
 def _decoded(path: Path, as_array: Callable[[Image.Image], NDArray[_Pixel]]) -> NDArray[_Pixel]:
     """The array of a picture that can be used, turned as its EXIF data say; raises as open_picture."""
     if not path.is_file():
-        raise _refusal(path, "there is no such file", "Correct the path, or take the row or file out of the data")
+        raise missing(path)
     if path.stat().st_size == 0:
-        raise _refusal(path, "is empty (0 bytes)", _COPY_AGAIN)
+        raise empty(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise _too_large(path, f"{image.width} x {image.height} pixels")
+                raise too_large(path, f"{image.width} x {image.height} pixels", MAX_PIXELS)
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
-                raise _refusal(path, f"holds {frames} frames", "Save the frame to be used as a picture of its own")
+                raise several_frames(path, frames)
             if image.mode in ("I", "F"):
-                raise _refusal(
-                    path,
-                    "has 32-bit pixels, whose range is not known",
-                    "Save it as an 8-bit or 16-bit picture",
-                )
+                raise too_deep(path)
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return as_array(image)
     except UnidentifiedImageError as error:
-        known = ", ".join(FORMATS)
-        raise _refusal(
-            path, f"is not a picture ({known})", "Replace it by a picture, or take it out of the data"
-        ) from error
+        raise no_picture(path, FORMATS) from error
     except _BOMB as error:
-        raise _too_large(path, "too many pixels") from error
+        raise too_large(path, "too many pixels", MAX_PIXELS) from error
     except _DAMAGE as error:
-        raise _refusal(path, f"is damaged or cut short ({error})", _COPY_AGAIN) from error
+        raise damaged(path, error) from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -131,12 +131,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         black = Image.new("RGBA", colour.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, colour)
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _refusal(path: Path, what: str, remedy: str) -> InputError:
-    return InputError([Problem(str(path), what, remedy)])
-
-
-def _too_large(path: Path, how: str) -> InputError:
-    limit = f"{MAX_PIXELS // 1_000_000} megapixels"
-    return _refusal(path, f"is too large ({how}; the limit is {limit})", "Reduce it, or take it out of the data")

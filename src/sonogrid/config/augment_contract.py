@@ -154,6 +154,11 @@ OTHER_NAMES = {
 _RULING: dict[tuple[str, str], Ruling] = {(one.transform, shown): one for one in RULINGS for shown in one.inputs}
 TRANSFORMS = tuple(dict.fromkeys(one.transform for one in RULINGS))
 """Every transform of the table, offered or not."""
+RECOLOURING = (
+    *("gain", "time_gain", "gamma", "sharpen", "noise", "jpeg", "hue", "saturation", "colour_jitter", "grayscale"),
+    *("channel_shuffle", "invert", "equalize"),
+)
+"""Transforms that move nothing and change grey levels or colours; illegal where a modality's `recolour` is False."""
 
 
 def ruling(transform: str, shown: str) -> Ruling:
@@ -163,14 +168,15 @@ def ruling(transform: str, shown: str) -> Ruling:
     """
     if transform not in TRANSFORMS or shown not in INPUTS:
         raise ValueError(f"no ruling on {transform!r} for {shown!r}")
-    return _RULING.get((transform, shown)) or Ruling(transform, False, (shown,), _not_ruled(shown))
+    return _RULING.get((transform, shown)) or Ruling(transform, False, (shown,), _not_ruled(transform, shown))
 
 
-def _not_ruled(shown: str) -> str:
-    """Why a transform without a ruling is illegal."""
+def _not_ruled(transform: str, shown: str) -> str:
+    """Why a transform without a ruling is illegal for an input."""
     row = MODALITIES.get(shown) or MEASUREMENTS[shown]
-    meaning = f", whose colours mean {row.colours}" if row.colours else ""
-    return f"no ruling says that it leaves the signs of disease in {row.title} as they are{meaning}"
+    if transform in RECOLOURING and not row.recolour and row.colours:
+        return f"it changes colours, and the colours of {row.title} mean {row.colours}"
+    return f"no ruling says that it leaves the signs of disease in {row.title} as they are"
 
 
 def why_not_offered(name: str) -> str | None:

@@ -38,6 +38,7 @@ CARRIED = MappingProxyType(
 NOT_DECODING = MappingProxyType(
     {
         "sonogrid.cohort.manifest": NO_PIXELS,
+        "sonogrid.cohort.picture_messages": REFUSED,
         "sonogrid.cohort.reader": NO_PIXELS,
         "sonogrid.cohort.sources": ("decoding", "framing", "pixel_aspect"),
         "sonogrid.config": ("decoding", "framing", "pixel_aspect"),
@@ -49,7 +50,7 @@ NOT_DECODING = MappingProxyType(
 """The same for decoders."""
 PACKAGES = MappingProxyType(
     {
-        LOOK: ("numpy", "scipy", "pandas", "opencv-python-headless", "rapidocr", "onnxruntime"),
+        LOOK: ("numpy", "scipy", "opencv-python-headless", "rapidocr", "onnxruntime"),
         CANVAS: ("numpy", "pillow", "opencv-python-headless"),
     }
 )

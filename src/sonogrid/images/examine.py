@@ -25,11 +25,11 @@ from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.console import Advance, silent
 from sonogrid.files import digest, read_once, sha256, whole_file
-from sonogrid.images.axes import patient_axes
 from sonogrid.images.code import LOOK, deciding_code
 from sonogrid.images.framing import framing_columns, layout_of
 from sonogrid.images.look import bars_to_keep, blackened_outside, frame_picture, lesion_axes
 from sonogrid.images.messages import TextRemains
+from sonogrid.images.patient_axes import patient_axes
 from sonogrid.images.seen import Look, Seen
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems

@@ -12,7 +12,8 @@ from sonogrid.cohort.phantom.simulate import draw_patients
 from sonogrid.cohort.phantom.traits import ORGANS
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.config.readers import PhantomSource
-from sonogrid.images.axes import Ellipse, axes_mm, drawn, ellipse_widths, moment_ellipse, patient_axes
+from sonogrid.images.axes import Ellipse, axes_mm, drawn, ellipse_widths, moment_ellipse
+from sonogrid.images.patient_axes import patient_axes
 
 
 def test_a_disc_has_its_diameter_twice() -> None:

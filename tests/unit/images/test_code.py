@@ -67,6 +67,8 @@ EDITS = [
     ("config/augment_contract.py", "stiffness has no left and right", "stiffness has no sides", NOTHING),
     ("config/modalities.py", 'title="CDFI"', 'title="Colour Doppler"', NOTHING),
     ("config/images.py", "side of the stored canvas", "side of a canvas", NOTHING),
+    ("cohort/picture_messages.py", "is empty (0 bytes)", "has no byte", NOTHING),
+    ("images/patient_axes.py", "other=images", "none=images", NOTHING),
     ("console.py", "PLAIN_SECONDS = 10.0", "PLAIN_SECONDS = 5.0", NOTHING),
     ("dicom/facts.py", 'startswith("ELAST")', 'startswith("ELASTO")', NOTHING),
     ("cohort/folders.py", '"thumbs.db"', '"thumb.db"', NOTHING),
