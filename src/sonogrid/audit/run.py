@@ -16,36 +16,28 @@ from sonogrid.cohort.manifest import load
 from sonogrid.config.study import AuditRequest
 from sonogrid.console import progress
 from sonogrid.images.store import Store, open_store
-from sonogrid.layout import Layout
+from sonogrid.layout import CohortLayout, Layout
 from sonogrid.problems import Problem
 from sonogrid.splits import load_splits
 
 
-def audit_folder(request: AuditRequest) -> Path:
-    """Where an audit's files go: below the results, or below the corpus."""
-    return _data_folder(request) / "audit" if request.corpus else request.results / "audit"
-
-
 def run_audit(request: AuditRequest, workers: int, console: Console | None = None) -> list[Problem]:
-    """Audit the cohort of a study or a corpus; print and write what was found; what must be mended or accepted."""
-    cohort, stores, inputs = load(request.results / "cohort"), *_stores(request.results / "images", request.modalities)
-    inputs |= {name: request.results / "cohort" / name for name in ("patients.csv", "manifest.csv", "refused.csv")}
-    corpora = {}
+    """Audit a cohort or a corpus, print and write what was found, and return what must be mended or accepted."""
+    layout = Layout(request.results)
+    cohort, stores = load(layout.cohort.tables), _stores(layout.cohort, request.modalities)
+    inputs, corpora = _inputs(layout.cohort, request.modalities), {}
     if request.corpus is not None:
-        folder = _data_folder(request)
-        corpus_stores, files = _stores(folder / "images", request.corpus_modalities)
-        corpora[request.corpus] = Corpus(load(folder), corpus_stores)
-        inputs |= {f"corpus {name}": path for name, path in files.items()}
-        inputs |= {f"corpus {name}": folder / name for name in ("patients.csv", "manifest.csv", "refused.csv")}
-    splits = request.results / "splits.csv"
+        places = layout.corpus(request.corpus)
+        corpora[request.corpus] = Corpus(load(places.tables), _stores(places, request.corpus_modalities))
+        inputs |= {f"corpus {name}": file for name, file in _inputs(places, request.corpus_modalities).items()}
     pictures = make_album(cohort, stores, corpora, request.decoded)
     name = f"audit of the corpus of {request.corpus}" if request.corpus else "audit"
     with progress(name, steps(len(pictures.entries))) as advance:
         if request.corpus is None:
-            inputs |= {"splits.csv": splits}
+            inputs |= {layout.splits.name: layout.splits}
             findings = audit_cohort(
                 cohort,
-                load_splits(splits),
+                load_splits(layout.splits),
                 pictures,
                 request.classes,
                 request.patients_known,
@@ -55,21 +47,23 @@ def run_audit(request: AuditRequest, workers: int, console: Console | None = Non
             )
         else:
             findings = audit_corpus(pictures, corpora, workers, advance)
-    left = write_audit(audit_folder(request), findings, request.accept, pictures, inputs)
-    show(findings, request.accept, audit_folder(request), console, names=console is None)
-    return [_as_problem(one) for one in left]
+    folder = layout.cohort_of(request.corpus).audit
+    left = write_audit(folder, findings, request.accept, pictures, inputs)
+    show(findings, request.accept, folder, console, names=console is None)
+    return [_as_problem(finding) for finding in left]
 
 
-def _data_folder(request: AuditRequest) -> Path:
-    return Layout(request.results).cohort_of(request.corpus).base
+def _stores(places: CohortLayout, modalities: tuple[str, ...]) -> dict[str, Store]:
+    """Return the stores of a cohort by modality."""
+    return {modality: open_store(places.store(modality), places.index(modality)) for modality in modalities}
 
 
-def _stores(folder: Path, modalities: tuple[str, ...]) -> tuple[dict[str, Store], dict[str, Path]]:
-    """The stores of a folder by modality, and their indexes by name."""
-    indexes = {modality: folder / f"{modality}.csv" for modality in modalities}
-    stores = {modality: open_store(path.with_suffix(".npy"), path) for modality, path in indexes.items()}
-    return stores, {f"images/{modality}.csv": path for modality, path in indexes.items()}
+def _inputs(places: CohortLayout, modalities: tuple[str, ...]) -> dict[str, Path]:
+    """Return the files that an audit of a cohort reads, by the names that they have in its certificate."""
+    tables = {file.name: file for file in (places.patients, places.manifest, places.refused)}
+    indexes = (places.index(modality) for modality in modalities)
+    return {file.relative_to(places.base).as_posix(): file for file in indexes} | tables
 
 
-def _as_problem(one: Finding) -> Problem:
-    return Problem(one.name, one.what, one.remedy)
+def _as_problem(finding: Finding) -> Problem:
+    return Problem(finding.name, finding.what, finding.remedy)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sonogrid.audit.certificate import CERTIFICATE
 from sonogrid.audit.findings import KINDS, Finding, is_accepted, stale, unaccepted
 from sonogrid.audit.illustrations import illustrated
 from sonogrid.cohort.manifest import some
@@ -53,7 +54,7 @@ def show(
         lines.append(f"  audit: {{accept: [{left[0].name}]}}    # and why")
         lines.append(f"{left[0].kind} accepts all of that kind, also later ones.")
     else:
-        lines.append(f"Certificate: {folder / 'certificate.json'}")
+        lines.append(f"Certificate: {folder / CERTIFICATE}")
     for line in lines:
         console.print(Text(line), soft_wrap=True)
 

@@ -234,10 +234,10 @@ def _profile(work: Workload, site: Site, profile: Profile) -> Iterator[Note]:
 
 def _missing_images(work: Workload, configs: Sequence[Path]) -> Iterator[Note]:
     for name, images in work.images.items():
-        folder = Layout(work.study.results).cohort_of(None if name == "cohort" else name).tables
+        manifest = Layout(work.study.results).cohort_of(None if name == "cohort" else name).manifest
         whose = "the cohort" if name == "cohort" else f"the corpus of init {name}"
         if images is None:
-            command = snakemake_command(folder / "manifest.csv", configs)
+            command = snakemake_command(manifest, configs)
             yield Note(f"The number of images of {whose} is not known yet. This reads the pictures:", command)
         else:
             numbers = f"{images.images:,} images of {images.patients:,} patients"

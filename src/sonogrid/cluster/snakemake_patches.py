@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 from sonogrid.problems import InputError, Problem
@@ -125,20 +125,25 @@ def collect_garbage_rarely() -> None:
 def remember_signatures() -> None:
     """Let Snakemake read the arguments of each function of a rule once, and not 19 times for every job.
 
-    That is a tenth of the CPU time of a dry run: 5.6 s and not 6.3 s for 3,000 cells. It changes nothing else, so a
-    version of Snakemake without this name is as good.
+    That is an eighth of the CPU time of a dry run: 5.4 s instead of 6.2 s for 3,000 cells. It changes nothing else, so
+    a version of Snakemake without this name is as good.
     """
     modules = [import_module(name) for name in SIGNATURES_ARE_READ_IN]
     own = getattr(modules[0], "get_function_params", None)
     if own is None or hasattr(own, "__wrapped__"):
         return
-    remembered = functools.lru_cache(maxsize=1024)(own)
+    of_function = functools.lru_cache(maxsize=1024)(own)
+    # A method of any object has the same arguments; the cache keeps no object alive.
+    of_method = functools.lru_cache(maxsize=1024)(lambda function: own(MethodType(function, function)))
 
     @functools.wraps(own)
     def get_function_params(func: Callable[..., Any]) -> Any:
-        """Return the arguments of a function; those of a plain function cannot change."""
-        plain = isinstance(func, FunctionType) and not hasattr(func, OVERWRITTEN)
-        return remembered(func) if plain else own(func)
+        """Return the arguments of a function, remembered for functions and methods written in Python."""
+        if isinstance(func, FunctionType) and not hasattr(func, OVERWRITTEN):
+            return of_function(func)
+        if isinstance(func, MethodType) and isinstance(func.__func__, FunctionType) and not hasattr(func, OVERWRITTEN):
+            return of_method(func.__func__)
+        return own(func)
 
     for module in modules:
         if getattr(module, "get_function_params", None) is own:

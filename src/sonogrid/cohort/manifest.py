@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sonogrid.files import read_json, write_csv, write_json
+from sonogrid.layout import CohortLayout
 from sonogrid.problems import InputError, Problem, Problems
 
 PATIENT_COLUMNS = ("patient_id", "label", "hospital", "simulated")
@@ -140,14 +141,15 @@ def check_laws(cohort: Cohort, classes: Sequence[str], modalities: Sequence[str]
 
 def save_cohort(cohort: Cohort, folder: Path) -> None:
     """Write patients.csv, manifest.csv, refused.csv and, if simulated, ceiling.json; each whole or not at all."""
-    write_csv(cohort.patients.sort_values("patient_id"), folder / "patients.csv")
+    places = CohortLayout(folder, folder)
+    write_csv(cohort.patients.sort_values("patient_id"), places.patients)
     if cohort.ceiling is not None:
-        write_json(cohort.ceiling, folder / "ceiling.json")
+        write_json(cohort.ceiling, places.ceiling)
     else:
-        (folder / "ceiling.json").unlink(missing_ok=True)
+        places.ceiling.unlink(missing_ok=True)
     refused = [(problem.where, problem.what, problem.remedy) for problem in cohort.refused]
-    write_csv(pd.DataFrame(sorted(refused), columns=list(REFUSED_COLUMNS)), folder / "refused.csv")
-    write_csv(cohort.images[list(IMAGE_COLUMNS)].sort_values("image_id"), folder / "manifest.csv")
+    write_csv(pd.DataFrame(sorted(refused), columns=list(REFUSED_COLUMNS)), places.refused)
+    write_csv(cohort.images[list(IMAGE_COLUMNS)].sort_values("image_id"), places.manifest)
     _remove_leftovers(cohort.images, folder)
 
 
@@ -166,15 +168,15 @@ def _remove_leftovers(images: pd.DataFrame, folder: Path) -> None:
 
 def load(folder: Path) -> Cohort:
     """Read what save_cohort wrote. Raises InputError if a file or column is missing or a value is wrong."""
-    patients = _read(folder / "patients.csv", PATIENT_COLUMNS)
-    refused = _read(folder / "refused.csv", REFUSED_COLUMNS)
-    images = _read(folder / "manifest.csv", IMAGE_COLUMNS)
-    ceiling = folder / "ceiling.json"
+    places = CohortLayout(folder, folder)
+    patients = _read(places.patients, PATIENT_COLUMNS)
+    refused = _read(places.refused, REFUSED_COLUMNS)
+    images = _read(places.manifest, IMAGE_COLUMNS)
     try:
         return Cohort(
             patients.assign(simulated=_flags(patients["simulated"])),
             typed(images.assign(simulated=_flags(images["simulated"]))),
-            read_json(ceiling) if ceiling.is_file() else None,
+            read_json(places.ceiling) if places.ceiling.is_file() else None,
             tuple(Problem(*row) for row in refused[list(REFUSED_COLUMNS)].itertuples(index=False)),
         )
     except ValueError as error:

@@ -34,16 +34,20 @@ class Images(_Decoded):
         default_factory=dict, description="backbone -> side in pixels at which it sees the canvas; default: size"
     )
 
+    def channels(self, modality: str) -> str:
+        """Return what the channels of a modality's canvases hold: rgb, or the name of a measurement."""
+        return str(getattr(self, modality)) if MODALITIES[modality].measurement is not None else "rgb"
+
     def canvas(self, modality: str, layouts: dict[str, ScreenLayout]) -> Canvas:
         """How the canvases of one modality are made."""
-        channels = getattr(self, modality) if MODALITIES[modality].measurement is not None else "rgb"
+        channels = self.channels(modality)
         # A store of pictures as shown does not depend on where colour bars are.
         return Canvas(size=self.size, channels=channels, layouts={} if channels == "rgb" else layouts)
 
     @property
     def decoded(self) -> tuple[str, ...]:
         """Modalities whose channels are measurements, not colours."""
-        return tuple(modality for modality in MODALITIES if self.canvas(modality, {}).channels != "rgb")
+        return tuple(modality for modality in MODALITIES if self.channels(modality) != "rgb")
 
 
 class Canvas(Section):

@@ -161,6 +161,23 @@ def test_arguments_of_a_rules_function_are_read_once(unpatched):
     assert read.count(memory) == 2, "once before the change, once after it"
 
 
+def test_arguments_of_a_method_are_read_once_for_all_objects(unpatched):
+    """Snakemake wraps each resource of each job into an object of its own, and asks for the same method of all."""
+    common = import_module("snakemake.common")
+    patches.apply_patches(is_main_process=True)
+    read: list[Any] = []
+    signature = inspect.signature
+    unpatched.setattr(common.inspect, "signature", lambda func: read.append(func) or signature(func))
+
+    class Job:
+        def evaluate(self, attempt: int) -> int:
+            return attempt
+
+    assert [list(common.get_function_params(Job().evaluate)) for _ in range(3)] == [["attempt"]] * 3
+    assert len(read) == 1
+    assert list(common.get_function_params([].append)) == ["object"], "not written in Python"
+
+
 def test_arguments_that_snakemake_gives_a_function_still_count(unpatched):
     common = import_module("snakemake.common")
     patches.apply_patches(is_main_process=True)

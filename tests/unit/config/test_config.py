@@ -12,6 +12,7 @@ from snakemake.utils import update_config
 from sonogrid.cohort.phantom.traits import ORGANS
 from sonogrid.config.audit import Audit
 from sonogrid.config.load import load_files, load_study
+from sonogrid.config.needs import Parts
 from sonogrid.config.readers import PHANTOM_CLASSES
 from sonogrid.config.study import Study, json_schema
 from sonogrid.problems import InputError
@@ -172,11 +173,12 @@ def test_classes_of_the_simulated_organs_are_those_of_the_traits():
 
 
 def test_a_panel_depends_on_its_own_backbone_and_init_only(raw):
-    panel = load_study(raw).for_panel("test_resnet", "scratch")
+    axes = {"backbone": ["test_resnet"], "init": ["scratch"]}
+    panel = Parts(load_study(raw)).json("explain", **axes)
     raw["grid"]["backbones"] = ["test_resnet", "test_vit"]
     raw["statistics"]["resamples"] = 500
     raw["inits"]["pretrained"]["training"]["epochs"] = 1
-    assert load_study(raw).for_panel("test_resnet", "scratch") == panel
+    assert Parts(load_study(raw)).json("explain", **axes) == panel
 
 
 def test_panels_of_two_configurations_cannot_be_one_file(raw):
@@ -268,5 +270,6 @@ def test_only_decoded_modalities_are_audited_by_their_grey_channel() -> None:
 def test_accepting_a_finding_makes_no_score_or_panel_anew() -> None:
     study = merged()
     accepted = study.model_copy(update={"audit": Audit(accept=("fold_lacks_class",))})
-    assert accepted.for_scores() == study.for_scores()
-    assert accepted.for_panel("test_resnet", "scratch") == study.for_panel("test_resnet", "scratch")
+    axes = {"backbone": ["test_resnet"], "init": ["scratch"]}
+    for stage in ("train", "evaluate", "tables", "figures", "explain", "report"):
+        assert Parts(accepted).json(stage, **axes) == Parts(study).json(stage, **axes)
