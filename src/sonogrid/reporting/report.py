@@ -18,6 +18,7 @@ from PIL import Image
 
 from sonogrid.config.modalities import title as modality_title
 from sonogrid.config.study import Study
+from sonogrid.evaluation.measurements import INTERVAL_METHOD
 from sonogrid.files import write_text
 from sonogrid.grid import Grid
 from sonogrid.layout import ANY_CELL, ANY_PRETRAINING, CELL_FILES, PRETRAINED_FILES, Layout
@@ -26,7 +27,7 @@ from sonogrid.reporting.exhibits import Exhibit, at_each_point, exhibits_of, fil
 from sonogrid.reporting.formats import render, to_html
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.making import caption_of, make_table
-from sonogrid.reporting.words import counted
+from sonogrid.reporting.words import METHOD_NAMES, counted
 
 RASTER_BYTES = 4_500_000
 """Largest sum of the embedded photographs; with the line drawings the report stays below 10 MB."""
@@ -77,6 +78,7 @@ def write_report(study: Study) -> None:
         sections=_sections(shown),
         pictures=pictures,
         trainings=_trainings(gathered.runs),
+        method=METHOD_NAMES[INTERVAL_METHOD],
         confidence=_several(f"{100 * level:g}%" for level in gathered.metrics["confidence"].dropna()),
         provenance=_provenance(gathered.runs),
         settings=_settings(gathered.runs),
