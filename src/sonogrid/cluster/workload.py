@@ -209,7 +209,11 @@ def _training(cell: Cell, outside: Sequence[str]) -> JobName:
 
 def _panel_jobs(study: Study, rates: Sequence[Rate]) -> Iterator[PlannedJob]:
     """Yield the Grad-CAM panels of every backbone and init; each map has a model of its own, of the first seed."""
-    outside, cells = _outside(study), list(Grid.of(study).cells())
+    outside = _outside(study)
+    needed: dict[tuple[str, str], set[JobName]] = defaultdict(set)
+    for cell in Grid.of(study).cells():
+        if cell.seed == study.grid.seeds[0]:
+            needed[cell.backbone, cell.init].add(_training(cell, outside))
     maps = len(study.cohort.classes) * len(study.explain.quantiles) * len(study.grid.modalities)
     files: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for exhibit in panels_of(study):
@@ -220,7 +224,4 @@ def _panel_jobs(study: Study, rates: Sequence[Rate]) -> Iterator[PlannedJob]:
         seconds = maps * rate.panel_seconds if rate else None
         drawn = all(file.is_file() for file in made)
         fit = PlannedFit("explain", backbone, speed_of_rate(rate) if rate else None, seconds, seconds, drawn)
-        shown = (
-            cell for cell in cells if (cell.backbone, cell.init, cell.seed) == (backbone, init, study.grid.seeds[0])
-        )
-        yield PlannedJob((fit,), ("explain", backbone, init), frozenset(_training(cell, outside) for cell in shown))
+        yield PlannedJob((fit,), ("explain", backbone, init), frozenset(needed[backbone, init]))
