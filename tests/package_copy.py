@@ -28,6 +28,10 @@ class PackageCopy:
         self.write(file, before.replace(old, new))
         return before
 
+    def append(self, file: str, text: str) -> None:
+        """Write text at the end of a file of the copy."""
+        self.write(file, (self.package / file).read_text(encoding="utf-8") + text)
+
     def write(self, file: str, text: str) -> None:
         """Write a file of the copy."""
         (self.package / file).write_text(text, encoding="utf-8")

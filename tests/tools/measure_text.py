@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from burned_in import COLOURS, Item, as_jpeg, burn, export, phantom
 from PIL import Image, ImageDraw
 
 from sonogrid.arrays import Box, Mask, Picture
@@ -30,8 +30,11 @@ from sonogrid.images.frame import scan_area
 from sonogrid.images.messages import TextRemains
 from sonogrid.images.text import find_text, read_text, text_to_mask
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from burned_in import COLOURS, Item, as_jpeg, burn, export, phantom
+
 DATA = Path(__file__).parents[2] / "data"
-MODALITIES = ("bmode", "cdfi", "elastography")
+SHOWN = ("bmode", "cdfi", "elastography")
 LARGE = (800, 600)
 FAINT, READ_IN_A_ROW = 45, 3
 LUMINANCE = (0.299, 0.587, 0.114)
@@ -52,7 +55,7 @@ class Frame:
 def frames(count: int, items: int, chinese: str = "") -> Iterable[Frame]:
     """Frames of 800 x 600 and of the phantom's own size in turn; one in four with a black band; half of them JPEG."""
     for seed in range(count):
-        modality = MODALITIES[seed % 3]
+        modality = SHOWN[seed % 3]
         clean = phantom(modality, seed, LARGE if seed % 2 == 0 else None)
         if seed % 4 == 0:
             clean[: clean.shape[0] // 6] = 0
@@ -141,14 +144,14 @@ def without_text(count: int) -> pd.DataFrame:
     """One row a simulated frame without text: boxes found and share of the scan lost."""
     rows = []
     for seed in range(500, 500 + count):
-        picture = phantom(MODALITIES[seed % 3], seed, LARGE if seed % 2 else None)
+        picture = phantom(SHOWN[seed % 3], seed, LARGE if seed % 2 else None)
         start = time.process_time()
         boxes = text_to_mask(picture)
         seconds = time.process_time() - start
         lost = masked_pixels(picture, boxes).mean()
         rows.append(
             {
-                "modality": MODALITIES[seed % 3],
+                "modality": SHOWN[seed % 3],
                 "boxes": len(boxes),
                 "lost": lost,
                 "seconds": seconds,
@@ -165,7 +168,7 @@ def with_marks(count: int) -> pd.DataFrame:
     """
     rows = []
     for seed in range(700, 700 + count):
-        rng, modality = np.random.default_rng(seed), MODALITIES[seed % 3]
+        rng, modality = np.random.default_rng(seed), SHOWN[seed % 3]
         image = Image.fromarray(phantom(modality, seed, LARGE))
         draw = ImageDraw.Draw(image)
         (x0, y0), (x1, y1) = rng.integers((150, 150), (350, 400)), rng.integers((400, 150), (650, 450))

@@ -117,3 +117,17 @@ def test_workflow_tells_all_mistakes_at_once_and_writes_nothing(workspace: Works
     assert f"The configuration has {len(keys)} mistake(s):" in run.text
     assert "Traceback" not in run.text
     assert not workspace.results.exists()
+
+
+def test_results_without_seeds_are_refused_before_anything_runs(workspace: Workspace) -> None:
+    former = workspace.results / "cells" / "test_resnet" / "scratch" / "bmode" / "fold0" / "run.json"
+    former.parent.mkdir(parents=True)
+    former.write_text("{}", encoding="utf-8")
+    for command in (workspace.command("--cores", "1"), workspace.command("-n")):
+        run = workspace.run(command)
+        assert run.code != 0
+        assert "config key results, results: was made by an earlier version of sonogrid" in run.text
+        assert "mv results results-without-seeds" in run.text and "Traceback" not in run.text
+    checked = workspace.run(["sonogrid", "check"])
+    assert checked.code == 2 and "was made by an earlier version" in checked.text
+    assert [path for path in workspace.results.rglob("*") if path.is_file()] == [former]

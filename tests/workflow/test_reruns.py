@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workspace import REPOSITORY, Workspace
+from package_copy import PackageCopy
+from workspace import Workspace
 
 CELL = ("test_vit", "scratch", "bmode", 0, 1)
-AFTER_CELLS = {"evaluate", "tables", "figures", "report", "explain"}
+AFTER_CELLS = ("evaluate", "tables", "figures", "report", "explain")
 
 
 def times(workspace: Workspace, pattern: str) -> dict[Path, int]:
@@ -49,29 +50,48 @@ def test_deleted_cell_is_rebuilt_alone(finished_copy: Workspace) -> None:
     assert finished_copy.dry_run().jobs == {}
 
 
-# An edit -> the rules that run again, and in how many jobs. The grid has 2 x 2 x 2 x 2 cells.
+SCORES = {"evaluate": 1, "tables": 1, "figures": 1, "report": 1}
+ALL_AFTER_TRAINING = {"train": 16, "explain": 4, **SCORES}
+
+# An edited key -> exactly the jobs that run again. The grid has 2 x 2 x 2 x 1 x 2 cells.
 EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
-    "training": (
-        {"training": {"weight_decay": 0.1}},
-        {"train": 16, "explain": 4, "evaluate": 1, "tables": 1, "figures": 1, "report": 1},
-    ),
-    "augmentation": (
-        {"training": {"augment": {"rotate": 0.0}}},
-        {"train": 16, "explain": 4, "evaluate": 1, "tables": 1, "figures": 1, "report": 1},
-    ),
+    "training": ({"training": {"weight_decay": 0.1}}, ALL_AFTER_TRAINING),
+    "augmentation": ({"training": {"augment": {"rotate": 0.0}}}, ALL_AFTER_TRAINING),
     "pretraining": (
         {"inits": {"pretrained": {"training": {"epochs": 2}}}},
-        {"pretrain": 2, "train": 8, "explain": 2, "evaluate": 1, "tables": 1, "figures": 1, "report": 1},
+        {"pretrain": 2, "train": 8, "explain": 2, **SCORES},
     ),
-    "folds": (
-        {"splits": {"folds": 3}},
-        {"splits": 1, "audit": 1, "train": 24, "explain": 4, "evaluate": 1, "tables": 1, "figures": 1, "report": 1},
+    "input size of a backbone": (
+        {"images": {"input_size": {"test_vit": 48}}},
+        {"pretrain": 1, "train": 8, "explain": 2, **SCORES},
     ),
+    "folds": ({"splits": {"folds": 3}}, {"splits": 1, "audit": 1, "train": 24, "explain": 4, **SCORES}),
+    "another seed": ({"grid": {"seeds": [0, 1]}}, {"pretrain": 2, "train": 16, **SCORES}),
+    "a backbone less": ({"grid": {"backbones": ["test_resnet"]}}, SCORES),
+    "quantiles": ({"explain": {"quantiles": [0.1, 0.9]}}, {"explain": 4, "report": 1}),
+    "formats of figures": (
+        {"figures": {"formats": ["png", "svg", "pdf"]}},
+        {"figures": 1, "explain": 4, "report": 1},
+    ),
+    "resamples": ({"statistics": {"resamples": 300}}, SCORES),
+    "no effect": ({"statistics": {"pretraining_effect": None}}, SCORES),
+    "name of the study": ({"study": "renamed"}, {"tables": 1, "report": 1}),
+    "accepted finding": (
+        {"audit": {"accept": ["fold_lacks_class", "same_file_two_labels"]}},
+        {"audit": 1, "corpus_audit": 1, "pretrain": 2, **ALL_AFTER_TRAINING},
+    ),
+    "decoded colours": (
+        {"images": {"elastography": "stiffness"}},
+        {"images": 1, "audit": 1, "corpus_audit": 1, "pretrain": 2, **ALL_AFTER_TRAINING},
+    ),
+    "init outside the grid": ({"inits": {"unused": {"source": "timm"}}}, {}),
+    "section of a reader that is not chosen": ({"cohort": {"folders": None}}, {}),
+    "jobs that train at the same time": ({"cells_per_gpu": 2}, {}),
 }
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_edited_setting_reruns_what_used_it(finished_copy: Workspace, edit: str) -> None:
+def test_edited_key_reruns_exactly_what_depends_on_it(finished_copy: Workspace, edit: str) -> None:
     changes, expected = EDITS[edit]
     assert finished_copy.dry_run(changes=changes).jobs == expected
 
@@ -83,39 +103,50 @@ def test_edited_pretraining_retrains_the_pretrained_cells_only(finished_copy: Wo
     assert {wildcards["init"] for wildcards in trained} == {"pretrained"}
 
 
-# An edit of what comes after the cells -> what must run again.
-LATER_EDITS: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "quantiles": ({"explain": {"quantiles": [0.1, 0.9]}}, {"explain", "report"}),
-    "resamples": ({"statistics": {"resamples": 300}}, {"evaluate", "tables", "figures", "report"}),
-    "name": ({"study": "renamed"}, {"tables", "report"}),
-    "init outside the grid": ({"inits": {"unused": {"source": "timm"}}}, set()),
-}
-
-
-@pytest.mark.parametrize("edit", LATER_EDITS)
-def test_edit_of_what_comes_after_the_cells_retrains_nothing(finished_copy: Workspace, edit: str) -> None:
-    changes, expected = LATER_EDITS[edit]
-    jobs = set(finished_copy.dry_run(changes=changes).jobs)
-    assert expected <= jobs <= AFTER_CELLS
-
-
 def test_larger_grid_keeps_the_cells_that_are_there(finished_copy: Workspace) -> None:
     changes = {"grid": {"backbones": ["test_convnext", "test_resnet", "test_vit"]}}
     run = finished_copy.dry_run(changes=changes)
-    assert run.jobs["train"] == 8
+    assert run.jobs == {"pretrain": 1, "train": 8, "explain": 2, **SCORES}
     assert {wildcards["backbone"] for wildcards in planned_wildcards(run.text, "train")} == {"test_convnext"}
 
 
-def test_comment_in_the_package_retrains_nothing(finished_copy: Workspace, tmp_path: Path) -> None:
-    package = tmp_path / "src" / "sonogrid"
-    shutil.copytree(REPOSITORY / "src" / "sonogrid", package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("training/fit.py", "grid.py", "stages.py"):
-        with (package / name).open("a", encoding="utf-8") as source:
-            source.write("# a remark\n")
+def test_another_seed_trains_its_own_cells_and_pretrainings_alone(finished_copy: Workspace) -> None:
+    run = finished_copy.dry_run(changes={"grid": {"seeds": [0, 1]}})
+    assert {wildcards["seed"] for wildcards in planned_wildcards(run.text, "train")} == {"1"}
+    assert {wildcards["seed"] for wildcards in planned_wildcards(run.text, "pretrain")} == {"1"}
+
+
+EDITED_CODE: dict[str, tuple[str, str]] = {
+    "a comment": ("training/fit.py", "# a remark\n"),
+    "a message of the pool": ("jobs.py", "MESSAGE = 'another'\n"),
+    "a function of the grid": ("grid.py", "def remark() -> None: ...\n"),
+    "a stage": ("stages.py", "VERSION = 2\n"),
+}
+
+
+def test_forced_training_keeps_every_cell_whatever_was_edited_outside_of_training(
+    finished_copy: Workspace, tmp_path: Path
+) -> None:
+    """`--forcerun train` after edits that decide nothing fits no cell; after one that decides, every cell."""
+    package = PackageCopy(tmp_path / "copy")
+    for name, text in EDITED_CODE.values():
+        package.append(name, text)
+    command = finished_copy.command("--cores", "2", "--forcerun", "train", "--until", "train")
     own = "import sonogrid; print(sonogrid.__file__)"
-    command = finished_copy.command("-n")
-    shown = finished_copy.run([command[0], "-c", own], PYTHONPATH=str(package.parent))
-    assert shown.text.strip() == str(package / "__init__.py")
-    run = finished_copy.run(command, PYTHONPATH=str(package.parent))
+    shown = finished_copy.run([command[0], "-c", own], PYTHONPATH=str(package.path))
+    assert shown.text.strip() == str(package.package / "__init__.py")
+    assert finished_copy.run([*command, "-n"], PYTHONPATH=str(package.path)).jobs == {"train": 16}
+
+    cells = finished_copy.command(
+        "--cores", "2", "--until", "train", "--forcerun", "train", changes={"cells_per_job": 16}
+    )
+    before = times(finished_copy, "cells/**/run.json")
+    run = finished_copy.run(cells, PYTHONPATH=str(package.path))
     assert run.code == 0, run.shown_in_full()
-    assert run.jobs == {}
+    assert times(finished_copy, "cells/**/run.json") == before
+    package.append("training/fit.py", "ANOTHER = 1\n")
+    run = finished_copy.run(cells, PYTHONPATH=str(package.path))
+    assert run.code == 0, run.shown_in_full()
+    after = times(finished_copy, "cells/**/run.json")
+    assert after.keys() == before.keys()
+    assert not after.items() & before.items()

@@ -20,13 +20,14 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from sonogrid.config.modalities import title as modality_title
 from sonogrid.config.study import Study
 from sonogrid.evaluation.metrics import class_codes, confusion
 from sonogrid.files import whole_file
 from sonogrid.grid import AXES, CONFIGURATION, Grid
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.tables import ALL, effect_rows, grid_rows
-from sonogrid.reporting.words import modality_name, plain, signed, value_with_interval
+from sonogrid.reporting.words import plain, signed, value_with_interval
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -142,7 +143,7 @@ def auc_heatmap(study: Study, gathered: Gathered) -> Figure:
         ax.text(x, y - 0.12, value if bounds else text, ha="center", va="center", color=colour, fontsize=10)
         if bounds:
             ax.text(x, y + 0.26, f"[{bounds}", ha="center", va="center", color=colour, fontsize=7)
-    ax.set_xticks(range(shape[1]), [modality_name(modality) for modality in grid.texts("modality")], fontsize=9)
+    ax.set_xticks(range(shape[1]), [modality_title(modality) for modality in grid.texts("modality")], fontsize=9)
     ax.set_yticks(range(shape[0]), [f"{backbone}  {init}" for backbone, init in names], fontsize=8)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -201,7 +202,7 @@ def roc_curves(study: Study, gathered: Gathered) -> Figure:
     """
     grid = Grid.of(study)
     classes = study.cohort.classes if len(study.cohort.classes) > 2 else study.cohort.classes[1:]
-    columns = [modality_name(modality) for modality in grid.texts("modality")]
+    columns = [modality_title(modality) for modality in grid.texts("modality")]
     share = {"sharex": True, "sharey": True}
     figure, axes = _axes_of([f"{name} vs rest" for name in classes], columns, (1.95, 2.0), share)
     for (row, name), (column, modality) in product(enumerate(classes), enumerate(grid.texts("modality"))):
@@ -241,7 +242,7 @@ def confusion_matrices(study: Study, gathered: Gathered) -> Figure:
     true class, which is also the colour.
     """
     grid, classes, n_seeds = Grid.of(study), study.cohort.classes, len(study.grid.seeds)
-    columns = [modality_name(modality) for modality in grid.texts("modality")]
+    columns = [modality_title(modality) for modality in grid.texts("modality")]
     side = max(0.37 * len(classes) + 0.12, 1.2)
     names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
     share = {"sharex": True, "sharey": True}
@@ -281,7 +282,7 @@ def training_curves(study: Study, gathered: Gathered) -> Figure:
     history = gathered.histories.merge(gathered.runs[[*AXES, "chosen_epoch"]], on=AXES, validate="many_to_one")
     grid = Grid.of(study)
     names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
-    columns = [modality_name(modality) for modality in grid.texts("modality")]
+    columns = [modality_title(modality) for modality in grid.texts("modality")]
     figure, axes = _axes_of(names, columns, (2.1, 1.35), {"sharex": True, "sharey": "row"})
     lines = {"train_loss": ("training loss", COLOURS[4]), "inner_loss": ("inner log loss", COLOURS[0])}
     for (row, (backbone, init)), (column, modality) in product(
@@ -309,7 +310,7 @@ def example_images(study: Study, gathered: Gathered) -> Figure:
     A class without one has an empty panel that says so.
     """
     label = gathered.patients.set_index("patient_id")["label"]
-    columns = [modality_name(modality) for modality in study.grid.modalities]
+    columns = [modality_title(modality) for modality in study.grid.modalities]
     figure, axes = _axes_of(study.cohort.classes, columns, (1.9, 1.9), {})
     for column, modality in enumerate(study.grid.modalities):
         store = gathered.store(modality)
@@ -343,7 +344,7 @@ def pretraining_effect(study: Study, gathered: Gathered) -> Figure:
         marker = "d" if main else MARKERS[place % len(MARKERS)]
         ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.3, solid_capstyle="butt")
         ax.plot([row["value"]], [y], marker, color=colour, markersize=7 if main else 5)
-        labels.append("all" if main else f"{row['backbone']}  {modality_name(row['modality'])}")
+        labels.append("all" if main else f"{row['backbone']}  {modality_title(row['modality'])}")
     ax.axvline(0, color="0.5", linewidth=0.8, zorder=0)
     ax.set_yticks(range(len(rows)), labels, fontsize=8)
     ax.set_ylim(len(rows) - 0.4, -0.6)

@@ -14,9 +14,9 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
+from sonogrid.config.modalities import title as modality_title
 from sonogrid.config.study import Study
 from sonogrid.evaluation.metrics import pool_patients
-from sonogrid.reporting.words import modality_name
 from sonogrid.training.backbones import metadata, normalise
 
 
@@ -125,7 +125,7 @@ def panel_figure(images: Mapping[tuple[str, float, str], MappedImage], study: St
             _draw(axes[row, 2 * column : 2 * column + 2], images.get((name, quantile, modality)))
     for column, modality in enumerate(modalities):
         axes[0, 2 * column].set_title(
-            f"{modality_name(modality)}\n{axes[0, 2 * column].get_title()}".strip(), fontsize=7
+            f"{modality_title(modality)}\n{axes[0, 2 * column].get_title()}".strip(), fontsize=7
         )
     return figure
 

@@ -16,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
+from sonogrid.config.modalities import title as modality_title
 from sonogrid.config.study import Study
 from sonogrid.files import write_text
 from sonogrid.grid import Grid
@@ -25,7 +26,7 @@ from sonogrid.reporting.exhibits import Exhibit, at_each_point, exhibits_of, fil
 from sonogrid.reporting.formats import render, to_html
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.making import caption_of, make_table
-from sonogrid.reporting.words import counted, modality_name
+from sonogrid.reporting.words import counted
 
 RASTER_BYTES = 4_500_000
 """Largest sum of the embedded photographs; with the line drawings the report stays below 10 MB."""
@@ -72,7 +73,7 @@ def write_report(study: Study) -> None:
         grid=grid,
         simulated=gathered.simulated,
         metric=filled("{metric}", study, {}),
-        modalities=[modality_name(modality) for modality in grid.texts("modality")],
+        modalities=[modality_title(modality) for modality in grid.texts("modality")],
         sections=_sections(shown),
         pictures=pictures,
         trainings=_trainings(gathered.runs),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sonogrid.config.modalities import title as modality_title
 from sonogrid.config.study import Study
 from sonogrid.evaluation.measurements import primary_rows
 from sonogrid.grid import CONFIGURATION, Grid
@@ -23,7 +24,6 @@ from sonogrid.reporting.words import (
     ResultRow,
     counted,
     duration,
-    modality_name,
     p_text,
     plain,
     signed,
@@ -113,7 +113,7 @@ def ablation_table(study: Study, gathered: Gathered) -> Table:
         )
         for backbone, init in product(grid.texts("backbone"), grid.texts("init"))
     )
-    head = ("Backbone", "Init", *(modality_name(modality) for modality in grid.texts("modality")))
+    head = ("Backbone", "Init", *(modality_title(modality) for modality in grid.texts("modality")))
     return Table(head, body, 2, rows, footnotes)
 
 
@@ -127,7 +127,7 @@ def pretraining_effect_table(study: Study, gathered: Gathered) -> Table:
     body = tuple(
         (
             TableEntry("all backbones" if row["backbone"] == ALL else row["backbone"]),
-            TableEntry("all modalities" if row["modality"] == ALL else modality_name(row["modality"])),
+            TableEntry("all modalities" if row["modality"] == ALL else modality_title(row["modality"])),
             TableEntry(value_with_interval(row, signed), marks.get(_note(row), "")),
             TableEntry(p_text(row["p"])),
             TableEntry(p_text(row["p_holm"])),
@@ -150,7 +150,7 @@ def ceiling_table(study: Study, gathered: Gathered) -> Table:
         best = group.iloc[int(np.nanargmax(group["value"]))]
         body.append(
             (
-                TableEntry(modality_name(str(modality))),
+                TableEntry(modality_title(str(modality))),
                 TableEntry(f"{limits['population_auc']:.3f} (n = {limits['population_n']:,})"),
                 TableEntry(f"{limits['cohort_auc']:.3f} (n = {limits['cohort_n']:,})"),
                 TableEntry(value_with_interval(best, plain)),
@@ -213,7 +213,7 @@ def _patients(data: pd.DataFrame) -> str:
     if not {"modality", "n_patients"} <= set(data.columns):
         return ""
     counts = (
-        f"{modality_name(str(modality))} {_span(group)}"
+        f"{modality_title(str(modality))} {_span(group)}"
         for modality, group in data.groupby("modality", sort=False)["n_patients"]
         if modality != ALL
     )

@@ -10,15 +10,9 @@ import pandas as pd
 
 MINUS = "\N{MINUS SIGN}"
 METHOD_NAMES = {"bca": "BCa", "percentile": "percentile"}
-MODALITY_NAMES = {"bmode": "B-mode", "cdfi": "CDFI", "elastography": "Elastography"}
 
 ResultRow = Mapping[str, Any] | pd.Series
 """A row of metrics or effects, by column name."""
-
-
-def modality_name(modality: str) -> str:
-    """Return a modality as people write it; an unknown one stays as it is."""
-    return MODALITY_NAMES.get(modality, modality)
 
 
 def plain(value: float) -> str:
