@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from pathlib import Path
 
 from sonogrid.cluster.image_counts import ImageCounts, PartCounts, images_of_corpus, images_of_study
 from sonogrid.cluster.rates import FitSetting, Rate, read_rates, setting_of
@@ -16,8 +16,9 @@ from sonogrid.cluster.requests import Request, requests
 from sonogrid.cluster.speeds import DoneRun, Speed, is_current, read_run, speed_of_rate, speed_of_runs
 from sonogrid.config.study import Study
 from sonogrid.config.training import Training
-from sonogrid.grid import Cell, Configuration, Grid
+from sonogrid.grid import Cell, Grid
 from sonogrid.layout import Layout
+from sonogrid.reporting.exhibits import at_each_point, panels_of
 
 JobName = tuple[str, ...]
 """A rule, and the values that tell its jobs apart."""
@@ -208,15 +209,19 @@ def _training(cell: Cell, outside: Sequence[str]) -> JobName:
 
 def _panel_jobs(study: Study, rates: Sequence[Rate]) -> Iterator[PlannedJob]:
     """Yield the Grad-CAM panels of every backbone and init; each map has a model of its own, of the first seed."""
-    outside, layout, folds = _outside(study), Layout(study.results), range(study.splits.folds)
+    outside = _outside(study)
+    needed: dict[tuple[str, str], set[JobName]] = defaultdict(set)
+    for cell in Grid.of(study).cells():
+        if cell.seed == study.grid.seeds[0]:
+            needed[cell.backbone, cell.init].add(_training(cell, outside))
     maps = len(study.cohort.classes) * len(study.explain.quantiles) * len(study.grid.modalities)
-    by_panel: dict[tuple[str, str], list[Configuration]] = defaultdict(list)
-    for configuration in Grid.of(study).configurations():
-        by_panel[configuration.backbone, configuration.init].append(configuration)
-    for (backbone, init), shown in by_panel.items():
+    files: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for exhibit in panels_of(study):
+        for panel, axes in at_each_point(exhibit, study):
+            files[axes["backbone"], axes["init"]] += panel.files(study)
+    for (backbone, init), made in files.items():
         rate = _rate_for(rates, setting_of(study, backbone, study.training))
         seconds = maps * rate.panel_seconds if rate else None
-        drawn = layout.figure(f"gradcam_{backbone}_{init}", "csv").is_file()
+        drawn = all(file.is_file() for file in made)
         fit = PlannedFit("explain", backbone, speed_of_rate(rate) if rate else None, seconds, seconds, drawn)
-        cells = (Cell(**vars(one), seed=study.grid.seeds[0], fold=fold) for one, fold in product(shown, folds))
-        yield PlannedJob((fit,), ("explain", backbone, init), frozenset(_training(cell, outside) for cell in cells))
+        yield PlannedJob((fit,), ("explain", backbone, init), frozenset(needed[backbone, init]))

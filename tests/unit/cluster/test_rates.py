@@ -10,6 +10,7 @@ from dummy_study import DEMO, make_study
 
 from sonogrid.cluster import rates
 from sonogrid.cluster.rates import FitSetting, Rate
+from sonogrid.config.needs import Parts, parse_part
 from sonogrid.config.study import Study
 from sonogrid.files import write_csv
 from sonogrid.problems import InputError
@@ -83,6 +84,16 @@ def test_a_measurement_says_how_long_and_how_it_was_made(measured):
     assert measured.job_seconds is None
     if not torch.cuda.is_available():
         assert (measured.device, measured.gpu_mb) == ("cpu", None)
+
+
+def test_the_keys_that_the_stage_gets_are_enough_to_measure():
+    """Reading a key that `--study` does not have raises AttributeError."""
+    study = tiny_study()
+    part = parse_part(Parts(study).json("rates"))
+    assert rates.fit_settings(part) == rates.fit_settings(study)
+    setting = rates.fit_settings(part)[0]
+    found = rates.measure_setting(setting, part, 0.01, torch.get_num_threads(), 1.0, None)
+    assert found.backbone == "test_resnet"
 
 
 def test_a_measurement_leaves_the_random_state_alone():

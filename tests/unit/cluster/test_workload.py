@@ -231,6 +231,21 @@ def test_cells_wait_for_the_pretraining_of_their_seed_and_panels_for_the_first_s
     assert {name[4] for name in panel.needs} == {"3"}
 
 
+def test_a_panel_is_done_when_every_file_of_it_is_there(study):
+    def done() -> list[bool]:
+        jobs = {job.name: job for job in w.workload(study).gpu_jobs}
+        return [jobs["explain", "resnet18", init].fits[0].done for init in ("scratch", "pretrained")]
+
+    layout = Layout(study.results)
+    layout.figure("x", "csv").parent.mkdir(parents=True)
+    assert done() == [False, False]
+    layout.figure("gradcam_resnet18_scratch", "csv").touch()
+    assert done() == [False, False]
+    for suffix in study.figures.formats:
+        layout.figure("gradcam_resnet18_scratch", suffix).touch()
+    assert done() == [True, False]
+
+
 def test_a_finished_pretraining_counts_for_its_seed_only(study):
     study = with_seeds(study, 0, 4)
     folder = Layout(study.results).pretrained("pretrained", "resnet18", 4)
