@@ -13,7 +13,7 @@ CLASSES = ("benign", "malignant")
 
 def row(image, patient, label, p_malignant):
     logits = np.log([1 - p_malignant, p_malignant])
-    identity = {"backbone": "b", "init": "i", "modality": "bmode", "fold": 0, "part": "test"}
+    identity = {"backbone": "b", "init": "i", "modality": "bmode", "seed": 0, "fold": 0, "part": "test"}
     scores = dict(zip(("logit_benign", "logit_malignant"), logits, strict=True))
     return identity | {
         "image_id": image,
