@@ -51,7 +51,7 @@ def test_other_packing_of_a_finished_grid_fits_nothing(finished_copy: Workspace)
     assert run.code == 0, run.shown_in_full()
     assert run.jobs == {"train": 1}
     assert {cell: file.read_bytes() for cell, file in records.items()} == before
-    log = (finished_copy.results / "logs" / "train" / "all.log").read_text(encoding="utf-8")
+    log = (finished_copy.results / "logs" / "train" / "seed0.log").read_text(encoding="utf-8")
     assert log.count("done before with the same recipe, kept") == 16
 
 

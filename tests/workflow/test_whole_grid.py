@@ -17,6 +17,7 @@ from workspace import REPOSITORY, Workspace
 from sonogrid.cohort.manifest import MEASURED_COLUMNS
 from sonogrid.config.study import Study
 from sonogrid.files import sha256
+from sonogrid.fits.recipe import settings_of
 from sonogrid.grid import AXES, Cell, Grid, derive_seed
 from sonogrid.layout import Layout
 
@@ -139,16 +140,21 @@ def test_every_cell_has_a_model_a_history_and_a_record(finished: Workspace, stud
         assert history["epoch"].tolist() == list(range(1, run["epochs_run"] + 1))
         assert history.loc[run["chosen_epoch"] - 1, "inner_loss"] == history["inner_loss"].min()
         assert (run["backbone"], run["init"]) == (cell.backbone, cell.init)
-        assert run["training"] == study.training.model_dump(mode="json")
+        assert run["training"] == settings_of(study.training, [cell.modality])
         assert run["classes"] == list(study.cohort.classes)
-        assert run["seed"] == cell.random_seed(study.seed)
+        assert (run["seed"], run["random_seed"]) == (cell.seed, cell.random_seed(study.seed))
         assert run["threads"] == 1
         assert {"torch", "timm", "numpy", "sonogrid", "python"} <= set(run["versions"])
-        for name, digest in run["inputs"].items():
-            assert sha256(finished.folder / name) == digest
-        weights = f"results/pretrained/pretrained/{cell.backbone}/seed0/weights.safetensors"
-        assert (weights in run["inputs"]) == (cell.init == "pretrained")
-        seeds.add(run["seed"])
+        layout = Layout(finished.results)
+        used = {
+            "patients": layout.cohort.patients,
+            "splits": layout.splits,
+            f"images of {cell.modality}": layout.cohort.index(cell.modality),
+        }
+        if cell.init == "pretrained":
+            used["first weights"] = layout.pretrained_weights(cell.init, cell.backbone, cell.seed)
+        assert run["inputs"] == {name: sha256(file) for name, file in used.items()}
+        seeds.add(run["random_seed"])
     assert len(seeds) == len(cells)
 
 
@@ -159,7 +165,7 @@ def test_pretraining_has_weights_a_history_and_a_record(finished: Workspace, stu
         folder = Layout(finished.results).pretrained("pretrained", backbone, 0)
         run = finished.read_json(str(folder / "run.json"))
         assert run["training"]["epochs"] == 1 == len(pd.read_csv(folder / "history.csv"))
-        assert run["seed"] == derive_seed(study.seed, "pretrain", "pretrained", backbone)
+        assert run["random_seed"] == derive_seed(study.seed, "pretrain", "pretrained", backbone)
         assert load_file(folder / "weights.safetensors")
 
 
