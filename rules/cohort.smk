@@ -9,7 +9,7 @@ rule cohort:
         patients=LAYOUT.cohort.patients,
         manifest=LAYOUT.cohort.manifest,
         refused=LAYOUT.cohort.refused,
-        ceiling=[LAYOUT.cohort.ceiling] if STUDY.cohort.source.simulated else [],
+        ceiling=[LAYOUT.cohort.ceiling] if STUDY.cohort.simulated else [],
     log:
         LAYOUT.log("cohort"),
     benchmark:

@@ -1,3 +1,3 @@
-"""sonogrid: the whole grid backbone x init x modality x fold on multimodal ultrasound."""
+"""sonogrid: the whole grid backbone x init x modality x seed x fold on multimodal ultrasound."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

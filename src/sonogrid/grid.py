@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import chain, combinations, product
 from math import prod
 from typing import get_type_hints
@@ -67,7 +67,7 @@ _PLURALS = {"modality": "modalities"}
 
 def named(cell: Configuration) -> Iterator[tuple[str, str | int]]:
     """Yield axis and value of a cell, or of a configuration, in the order of the axes."""
-    yield from zip((field.name for field in fields(cell)), astuple(cell), strict=True)
+    yield from vars(cell).items()
 
 
 def plural(axis: str) -> str:

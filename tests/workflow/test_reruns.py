@@ -66,7 +66,7 @@ EDITS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"pretrain": 1, "train": 8, "explain": 2, **SCORES},
     ),
     "folds": ({"splits": {"folds": 3}}, {"splits": 1, "audit": 1, "train": 24, "explain": 4, **SCORES}),
-    "another seed": ({"grid": {"seeds": [0, 1]}}, {"pretrain": 2, "train": 16, **SCORES}),
+    "another seed": ({"grid": {"seeds": [0, 1]}}, {"pretrain": 2, "train": 16, "explain": 4, **SCORES}),
     "a backbone less": ({"grid": {"backbones": ["test_resnet"]}}, SCORES),
     "quantiles": ({"explain": {"quantiles": [0.1, 0.9]}}, {"explain": 4, "report": 1}),
     "formats of figures": (

@@ -85,7 +85,7 @@ def _counted(cohort: CohortConfig, manifest: Path, seed: int) -> tuple[pd.DataFr
     if manifest.is_file():
         columns = ["patient_id", "modality"]
         return pd.read_csv(manifest, usecols=columns, dtype=str, keep_default_na=False), str(manifest)
-    if cohort.reader != "phantom":
+    if not cohort.simulated:
         return None
     # Imported here: only simulated studies pay for the simulator's start-up.
     from sonogrid.cohort.phantom.simulate import draw_patients

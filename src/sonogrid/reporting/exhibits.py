@@ -35,7 +35,7 @@ def _has_effect(study: Study) -> bool:
 
 
 def _is_phantom(study: Study) -> bool:
-    return study.cohort.reader == "phantom"
+    return study.cohort.simulated
 
 
 @dataclass(frozen=True)
