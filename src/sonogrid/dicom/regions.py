@@ -19,8 +19,8 @@ from typing import Any
 from sonogrid.arrays import Box
 from sonogrid.dicom import messages
 from sonogrid.dicom.header import DAMAGE, Header, value
-from sonogrid.dicom.limits import MM_RANGE
 from sonogrid.dicom.messages import unusable
+from sonogrid.dicom.spacing import is_spacing
 
 KEYWORD = "SequenceOfUltrasoundRegions"
 MAX_REGIONS = 64
@@ -96,7 +96,7 @@ def _spacing(item: Any) -> tuple[float, float] | None:
         return None
     # A negative delta says that values fall with the pixel's number, as above the skin line.
     x, y = 10 * abs(float(item.PhysicalDeltaX)), 10 * abs(float(item.PhysicalDeltaY))
-    return (x, y) if all(MM_RANGE[0] <= one <= MM_RANGE[1] for one in (x, y)) else None
+    return (x, y) if is_spacing(x, y) else None
 
 
 def views(regions: Sequence[Region]) -> tuple[Box, ...]:
