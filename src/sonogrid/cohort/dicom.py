@@ -26,7 +26,7 @@ from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.readers import DicomSource, PatientTable
 from sonogrid.console import Advance
 from sonogrid.dicom.facts import HeaderFacts, read_facts
-from sonogrid.dicom.header import element
+from sonogrid.dicom.messages import element
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
 

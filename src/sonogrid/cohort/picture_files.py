@@ -104,7 +104,7 @@ def _decoded(path: Path, as_array: Callable[[Image.Image], NDArray[_Pixel]]) -> 
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise too_large(path, f"{image.width} x {image.height} pixels", MAX_PIXELS)
+                raise too_large(path, image.size, MAX_PIXELS)
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
                 raise several_frames(path, frames)
@@ -116,7 +116,7 @@ def _decoded(path: Path, as_array: Callable[[Image.Image], NDArray[_Pixel]]) -> 
     except UnidentifiedImageError as error:
         raise no_picture(path, FORMATS) from error
     except _BOMB as error:
-        raise too_large(path, "too many pixels", MAX_PIXELS) from error
+        raise too_large(path, None, MAX_PIXELS) from error
     except _DAMAGE as error:
         raise damaged(path, error) from error
 

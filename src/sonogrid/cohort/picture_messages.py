@@ -41,8 +41,9 @@ def damaged(path: Path, error: Exception) -> InputError:
     return _error(path, f"is damaged or cut short ({error})", _COPY_AGAIN)
 
 
-def too_large(path: Path, how: str, most_pixels: int) -> InputError:
-    """Return the error of a picture with too many pixels."""
+def too_large(path: Path, size: tuple[int, int] | None, most_pixels: int) -> InputError:
+    """Return the error of a picture with too many pixels; None: how many is not known."""
+    how = "too many pixels" if size is None else f"{size[0]} x {size[1]} pixels"
     limit = f"{most_pixels // 1_000_000} megapixels"
     return _error(path, f"is too large ({how}; the limit is {limit})", "Reduce it, or take it out of the data")
 

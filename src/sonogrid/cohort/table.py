@@ -22,7 +22,7 @@ from sonogrid.cohort.sources import Reading, Source
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.readers import TableColumns, TableSource
 from sonogrid.console import Advance
-from sonogrid.dicom.limits import MM_RANGE
+from sonogrid.dicom.spacing import MM_RANGE, is_spacing
 from sonogrid.problems import InputError, Problem, Problems
 
 KEY = "table"
@@ -224,8 +224,8 @@ def _mm_per_pixel(columns: TableColumns, row: Cells, where: str, problems: Probl
         wide, high = map(float, texts)
     except ValueError:
         wide = high = math.nan
-    least, most = MM_RANGE
-    if not (least <= wide <= most and least <= high <= most):
+    if not is_spacing(wide, high):
+        least, most = MM_RANGE
         remedy = f"Write two numbers from {least:g} to {most:g}, or none"
         problems.add(where, f"mm per pixel is {' and '.join(map(repr, texts))}", remedy)
         return None

@@ -18,8 +18,10 @@ import numpy.typing as npt
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from sonogrid.arrays import Picture
+from sonogrid.dicom import messages
 from sonogrid.dicom.form import PixelForm
-from sonogrid.dicom.header import COPY_AGAIN, DAMAGE, EXPORT_AGAIN, Header, unusable, value
+from sonogrid.dicom.header import DAMAGE, Header, value
+from sonogrid.dicom.messages import unusable
 
 Levels = npt.NDArray[np.uint8]
 _COLOURS = ("Red", "Green", "Blue")
@@ -55,7 +57,7 @@ def grey_levels(form: PixelForm, header: Header) -> Levels:
         shown = apply_voi_lut(apply_modality_lut(stored, header.data), header.data)
         levels = _linear(shown, least, greatest)
     except DAMAGE as error:
-        raise unusable(header.path, keyword, "cannot be applied to the grey values", EXPORT_AGAIN) from error
+        raise unusable(header.path, keyword, messages.CANNOT_APPLY) from error
     return 255 - levels if form.photometric == "MONOCHROME1" else levels
 
 
@@ -66,9 +68,9 @@ def _output_range(form: PixelForm, header: Header) -> tuple[float, float]:
             try:
                 bits = int(header.data[keyword].value[0].LUTDescriptor[2])
             except DAMAGE as error:
-                raise unusable(header.path, keyword, "has no LUT Descriptor (0028,3002)", EXPORT_AGAIN) from error
+                raise unusable(header.path, keyword, messages.NO_LUT_DESCRIPTOR) from error
             if not 8 <= bits <= 16:
-                raise unusable(header.path, keyword, f"has entries of {bits} bits, not 8 to 16", EXPORT_AGAIN)
+                raise unusable(header.path, keyword, messages.lut_bits(bits))
             return 0, 2**bits - 1
     low, high = form.stored_range
     slope, intercept = value(header, "RescaleSlope"), value(header, "RescaleIntercept")
@@ -77,9 +79,9 @@ def _output_range(form: PixelForm, header: Header) -> tuple[float, float]:
     try:
         scale, offset = float(slope), float(intercept)
     except DAMAGE as error:
-        raise unusable(header.path, "RescaleSlope", "is not one number", EXPORT_AGAIN) from error
+        raise unusable(header.path, "RescaleSlope", messages.NO_NUMBER) from error
     if not (0 < scale < 1e9 and abs(offset) < 1e9):
-        raise unusable(header.path, "RescaleSlope", "is not a positive number below 1e9", EXPORT_AGAIN)
+        raise unusable(header.path, "RescaleSlope", messages.NO_SLOPE)
     return low * scale + offset, high * scale + offset
 
 
@@ -92,12 +94,11 @@ def palette(header: Header) -> tuple[int, Levels]:
     """The stored value of the first entry, and N x 3 colours of the palette (PS3.3 C.7.6.3.1.5 and 6)."""
     descriptors = [_descriptor(header, f"{colour}PaletteColorLookupTableDescriptor") for colour in _COLOURS]
     if len(set(descriptors)) > 1:
-        what = "is not the same for red, green and blue"
-        raise unusable(header.path, "RedPaletteColorLookupTableDescriptor", what, EXPORT_AGAIN)
+        raise unusable(header.path, "RedPaletteColorLookupTableDescriptor", messages.UNLIKE_DESCRIPTORS)
     entries, first, bits = descriptors[0]
     columns = [_entries(header, f"{colour}PaletteColorLookupTableData", entries) for colour in _COLOURS]
     if len({column.dtype for column in columns}) > 1:
-        raise unusable(header.path, "RedPaletteColorLookupTableData", "is coded unlike green and blue", EXPORT_AGAIN)
+        raise unusable(header.path, "RedPaletteColorLookupTableData", messages.UNLIKE_DATA)
     table = np.stack(columns, axis=1).astype(np.uint16)
     # PS3.3 C.7.6.3.1.6: some writers pad 8-bit entries to 16 bits, with or without saying so in the descriptor.
     padded = bits == 8 or table.max() <= 255
@@ -107,25 +108,23 @@ def palette(header: Header) -> tuple[int, Levels]:
 def _descriptor(header: Header, keyword: str) -> tuple[int, int, int]:
     found = value(header, keyword)
     if found is None:
-        raise unusable(header.path, keyword, "is missing: the palette's colours are not known", EXPORT_AGAIN)
+        raise unusable(header.path, keyword, messages.NO_DESCRIPTOR)
     try:
         entries, first, bits = (int(part) for part in found)
     except DAMAGE as error:
-        raise unusable(header.path, keyword, "is not three whole numbers", EXPORT_AGAIN) from error
+        raise unusable(header.path, keyword, messages.BAD_DESCRIPTOR) from error
     if bits not in (8, 16) or not 0 <= entries <= 2**16:
-        raise unusable(header.path, keyword, f"says {entries} entries of {bits} bits, not of 8 or 16", EXPORT_AGAIN)
+        raise unusable(header.path, keyword, messages.palette_entries(entries, bits))
     return entries or 2**16, first, bits
 
 
 def _entries(header: Header, keyword: str, entries: int) -> npt.NDArray[np.uint8 | np.uint16]:
     data = value(header, keyword)
     if data is None:
-        what = "is missing: the palette has no colours, or is segmented, which is not read"
-        raise unusable(header.path, keyword, what, "Export the file in RGB colours or with a plain palette")
+        raise unusable(header.path, keyword, messages.NO_PALETTE)
     if not isinstance(data, bytes) or len(data) not in (entries, entries + entries % 2, 2 * entries):
         size = len(data) if isinstance(data, bytes) else 0
-        what = f"has {size} bytes for {entries} entries: the palette is shorter or longer than its descriptor says"
-        raise unusable(header.path, keyword, what, COPY_AGAIN)
+        raise unusable(header.path, keyword, messages.palette_size(size, entries))
     order = "<" if header.data.original_encoding[1] else ">"
     words = np.frombuffer(data, dtype=f"{order}u2").astype(np.uint16)
     if len(data) == 2 * entries:

@@ -10,8 +10,8 @@ from sonogrid.arrays import Box
 from sonogrid.config.base import Modality
 from sonogrid.dicom.form import PixelForm, read_form
 from sonogrid.dicom.header import DAMAGE, Header, integer, read_header, text, value
-from sonogrid.dicom.limits import MM_RANGE
 from sonogrid.dicom.regions import COLOUR_FLOW, TISSUE, Region, agreed_spacing, hull, read_regions, views
+from sonogrid.dicom.spacing import is_spacing
 
 _TWO_DIMENSIONAL, _FLOW, _OTHER_MODES = 0x0001, 0x0010 | 0x0100, 0x0002 | 0x0004 | 0x0008 | 0x0020 | 0x0040 | 0x0200
 """Bits of the fourth value of Image Type (PS3.3 C.8.5.6.1.1): 2D; colour Doppler and colour power; all others that
@@ -104,4 +104,4 @@ def _pixel_spacing(header: Header) -> tuple[float, float] | None:
         y, x = (float(one) for one in value(header, "PixelSpacing") or ())
     except DAMAGE:
         return None
-    return (x, y) if all(MM_RANGE[0] <= one <= MM_RANGE[1] for one in (x, y)) else None
+    return (x, y) if is_spacing(x, y) else None

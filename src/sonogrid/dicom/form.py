@@ -7,18 +7,10 @@ from typing import Literal
 
 from pydicom import uid
 
-from sonogrid.dicom.header import (
-    COPY_AGAIN,
-    EXPORT_AGAIN,
-    UNDEFINED,
-    Header,
-    PixelElement,
-    integer,
-    text,
-    unusable,
-    value,
-)
+from sonogrid.dicom import messages
+from sonogrid.dicom.header import UNDEFINED, Header, PixelElement, integer, text, value
 from sonogrid.dicom.limits import MAX_FRAME_PIXELS, MAX_FRAMES
+from sonogrid.dicom.messages import unusable
 
 Codec = Literal["native", "rle", "jpeg", "lossless", "jls", "j2k"]
 CODECS: dict[str, Codec] = {
@@ -39,7 +31,6 @@ CODECS: dict[str, Codec] = {
 SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3}
 """Photometric interpretations that are read and their samples a pixel; below those of JPEG 2000 only."""
 _JPEG_2000_ONLY = {"YBR_RCT": 3, "YBR_ICT": 3}
-_CONVERT = "Convert the file to Explicit VR Little Endian (gdcmconv --raw does), or take it out of the data"
 
 
 @dataclass(frozen=True)
@@ -75,27 +66,25 @@ def read_form(header: Header) -> tuple[PixelForm, PixelElement]:
     """The pixels' form and place. Raises InputError naming the first element that is missing or contradicts."""
     pixels = header.pixels
     if pixels is None or pixels.length == 0:
-        raise unusable(header.path, "PixelData", "is missing or empty: the file has no pixels", EXPORT_AGAIN)
+        raise unusable(header.path, "PixelData", messages.NO_PIXEL_DATA)
     codec = CODECS.get(header.syntax)
     if codec is None:
-        name = header.syntax.name if header.syntax.name != header.syntax else "an unknown one"
-        raise unusable(header.path, "TransferSyntaxUID", f"is {name}, which is not read", _CONVERT)
+        name = header.syntax.name if header.syntax.name != header.syntax else None
+        raise unusable(header.path, "TransferSyntaxUID", messages.unread_syntax(name))
     rows, columns = integer(header, "Rows"), integer(header, "Columns")
     for keyword, size in (("Rows", rows), ("Columns", columns)):
         if size < 1:
-            raise unusable(header.path, keyword, f"is {size}", EXPORT_AGAIN)
+            raise unusable(header.path, keyword, messages.below_one(size))
     if rows * columns > MAX_FRAME_PIXELS:
-        limit = f"{MAX_FRAME_PIXELS // 1_000_000} megapixels"
-        raise unusable(header.path, "Rows", f"times Columns is {columns} x {rows}; the limit is {limit}", EXPORT_AGAIN)
+        raise unusable(header.path, "Rows", messages.many_pixels(columns, rows, MAX_FRAME_PIXELS))
     frames = integer(header, "NumberOfFrames", 1)
     if not 1 <= frames <= MAX_FRAMES:
-        what = "is 0: there is no picture" if frames == 0 else f"is {frames}, not between 1 and {MAX_FRAMES}"
-        raise unusable(header.path, "NumberOfFrames", what, EXPORT_AGAIN)
+        raise unusable(header.path, "NumberOfFrames", messages.number_of_frames(frames, MAX_FRAMES))
     photometric, samples = _colours(header, codec)
     allocated, stored, signed = _bits(header, photometric)
     planar = integer(header, "PlanarConfiguration", 0) if samples == 3 else 0
     if planar not in (0, 1):
-        raise unusable(header.path, "PlanarConfiguration", f"is {planar}, neither 0 nor 1", EXPORT_AGAIN)
+        raise unusable(header.path, "PlanarConfiguration", messages.planar_configuration(planar))
     form = PixelForm(codec, rows, columns, frames, samples, allocated, stored, signed, planar, photometric)
     _check_pixels(header, form, pixels)
     return form, pixels
@@ -105,45 +94,42 @@ def _colours(header: Header, codec: Codec) -> tuple[str, int]:
     photometric = text(header, "PhotometricInterpretation").upper()
     read = SAMPLES | (_JPEG_2000_ONLY if codec == "j2k" else {})
     if photometric not in read:
-        # Not quoted: a value that is not known could be anything.
-        what = "is missing" if not photometric else f"is none of {', '.join(read)}"
-        raise unusable(header.path, "PhotometricInterpretation", what, _CONVERT)
+        fault = messages.photometric_interpretation(photometric, read)
+        raise unusable(header.path, "PhotometricInterpretation", fault)
     samples = integer(header, "SamplesPerPixel", 1)
     if samples != read[photometric]:
-        what = f"is {samples}, but {photometric} has {read[photometric]}"
-        raise unusable(header.path, "SamplesPerPixel", what, EXPORT_AGAIN)
+        fault = messages.samples_per_pixel(samples, photometric, read[photometric])
+        raise unusable(header.path, "SamplesPerPixel", fault)
     if photometric == "MONOCHROME2" and value(header, "PixelPresentation") in ("COLOR", "MIXED"):
-        what = "says that some grey values stand for colours of a supplemental palette, which is not read"
-        raise unusable(header.path, "PixelPresentation", what, "Export the file in RGB colours")
+        raise unusable(header.path, "PixelPresentation", messages.SUPPLEMENTAL_PALETTE)
     return photometric, samples
 
 
 def _bits(header: Header, photometric: str) -> tuple[int, int, bool]:
     allocated = integer(header, "BitsAllocated")
     if allocated not in (8, 16):
-        raise unusable(header.path, "BitsAllocated", f"is {allocated}, neither 8 nor 16", _CONVERT)
+        raise unusable(header.path, "BitsAllocated", messages.bits_allocated(allocated))
     stored = integer(header, "BitsStored", allocated)
     if not 1 <= stored <= allocated:
-        raise unusable(header.path, "BitsStored", f"is {stored}, but {allocated} are allocated", EXPORT_AGAIN)
+        raise unusable(header.path, "BitsStored", messages.bits_stored(stored, allocated))
     if integer(header, "HighBit", stored - 1) != stored - 1:
-        raise unusable(header.path, "HighBit", "is not one less than Bits Stored", EXPORT_AGAIN)
+        raise unusable(header.path, "HighBit", messages.HIGH_BIT)
     signed = integer(header, "PixelRepresentation", 0)
     if signed not in (0, 1) or (signed and not photometric.startswith("MONOCHROME")):
-        raise unusable(header.path, "PixelRepresentation", f"is {signed}, which {photometric} cannot be", EXPORT_AGAIN)
+        raise unusable(header.path, "PixelRepresentation", messages.pixel_representation(signed, photometric))
     if photometric.startswith("YBR") and (allocated, stored) != (8, 8):
-        raise unusable(header.path, "BitsStored", f"is {stored}, but {photometric} is read with 8 of 8", _CONVERT)
+        raise unusable(header.path, "BitsStored", messages.bits_of_ybr(stored, photometric))
     return allocated, stored, bool(signed)
 
 
 def _check_pixels(header: Header, form: PixelForm, pixels: PixelElement) -> None:
     if form.codec != "native":
         if pixels.length != UNDEFINED:
-            what = "is not in fragments, although the Transfer Syntax UID (0002,0010) says that it is compressed"
-            raise unusable(header.path, "PixelData", what, EXPORT_AGAIN)
+            raise unusable(header.path, "PixelData", messages.NO_FRAGMENTS)
         return
     if pixels.length == UNDEFINED:
-        what = "is in fragments, although the Transfer Syntax UID (0002,0010) says that it is not compressed"
-        raise unusable(header.path, "PixelData", what, EXPORT_AGAIN)
-    if pixels.length < form.frame_bytes * form.frames:
-        what = f"has {pixels.length} bytes; {form.frames} frames of {form.columns} x {form.rows} pixels need "
-        raise unusable(header.path, "PixelData", f"{what}{form.frame_bytes * form.frames}", COPY_AGAIN)
+        raise unusable(header.path, "PixelData", messages.FRAGMENTS)
+    needed = form.frame_bytes * form.frames
+    if pixels.length < needed:
+        fault = messages.short_pixels(pixels.length, form.frames, form.columns, form.rows, needed)
+        raise unusable(header.path, "PixelData", fault)

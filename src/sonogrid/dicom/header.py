@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from pydicom.datadict import dictionary_description, tag_for_keyword
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
@@ -24,8 +24,9 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from sonogrid.dicom import messages
 from sonogrid.dicom.limits import MAX_FILE_BYTES, MAX_HEADER_BYTES, MAX_HEADER_READS, MAX_VALUE_BYTES
-from sonogrid.problems import InputError, Problem
+from sonogrid.dicom.messages import Fault, unusable, unusable_at
 
 KEYWORDS = (
     *("SpecificCharacterSet", "ImageType", "Manufacturer", "ManufacturerModelName", "PixelPresentation", "PatientID"),
@@ -48,8 +49,6 @@ DAMAGE = (
     *(TypeError, ValueError, struct.error, InvalidDicomError),
 )
 """What pydicom and the decoders raise for damaged bytes; there is no common base class below Exception."""
-COPY_AGAIN = "Copy the file again from its source, or take it out of the data"
-EXPORT_AGAIN = "Export the file again from the scanner or the archive, or take it out of the data"
 
 _PREFIX_END = 132
 _TAG_BYTES = 8
@@ -59,11 +58,11 @@ _TRANSFER_SYNTAX = BaseTag(0x00020010)
 
 
 class DamageError(Exception):
-    """What is wrong with a file, as phrases of a Problem; the caller knows the file and mostly the element."""
+    """A file is at fault; the caller knows which one and mostly the element."""
 
-    def __init__(self, what: str, remedy: str = COPY_AGAIN) -> None:
-        super().__init__(what)
-        self.what, self.remedy = what, remedy
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.what)
+        self.fault = fault
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,11 @@ class BoundedFile:
         left = self.left
         # pydicom finds the end of a file by a tag and length that are cut short.
         if count > max(left, _TAG_BYTES):
-            raise DamageError(f"claims {count} bytes where the file has {left} left")
+            raise DamageError(messages.claims_more(count, left))
         wanted = left if count < 0 else min(count, left)
         self._bytes, self._reads = self._bytes - wanted, self._reads - 1
         if self._bytes < 0 or self._reads < 0:
-            raise DamageError("needs more bytes or elements to be read than any picture has", EXPORT_AGAIN)
+            raise DamageError(messages.READS_TOO_MUCH)
         self._file.seek(self.position)
         found = self._file.read(wanted)
         self.position += len(found)
@@ -114,7 +113,7 @@ class BoundedFile:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self._size}[whence]
         if not 0 <= start + offset <= self._size:
-            raise DamageError(f"leads to byte {start + offset} of a file of {self._size}")
+            raise DamageError(messages.leads_outside(start + offset, self._size))
         self.position = start + offset
         return self.position
 
@@ -128,16 +127,15 @@ def bounded(path: Path, most_bytes: int) -> Iterator[BoundedFile]:
     silence()
     # Checked first: opening a pipe would wait for ever.
     if not path.is_file():
-        raise unusable(path, "", "there is no such file", "Correct the path, or take it out of the data")
+        raise unusable(path, "", messages.NO_FILE)
     try:
         file = path.open("rb")
     except OSError as error:
-        raise unusable(path, "", f"cannot be read ({error.strerror})", COPY_AGAIN) from error
+        raise unusable(path, "", messages.unreadable(error)) from error
     with file:
         size = os.fstat(file.fileno()).st_size
         if size > MAX_FILE_BYTES:
-            limit = f"{MAX_FILE_BYTES // 2**30} GB"
-            raise unusable(path, "", f"has {size} bytes; the limit is {limit}", "Export fewer frames into one file")
+            raise unusable(path, "", messages.large_file(size, MAX_FILE_BYTES))
         yield BoundedFile(file, size, most_bytes)
 
 
@@ -147,20 +145,6 @@ def silence() -> None:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
 
-def unusable(path: Path, keyword: str, what: str, remedy: str) -> InputError:
-    """The error that names a file, an element by its keyword ('' for none) and a way out."""
-    where = f"{path}, {element(keyword)}" if keyword else str(path)
-    return InputError([Problem(where, what, remedy)])
-
-
-def element(keyword: str) -> str:
-    """Name and number of an element: 'Rows (0028,0010)'."""
-    tag = tag_for_keyword(keyword)
-    if tag is None:
-        raise ValueError(f"{keyword!r} is no keyword of the DICOM dictionary")
-    return _named(tag)
-
-
 def read_header(path: Path) -> Header:
     """Read the needed elements of a DICOM file. Raises InputError with one problem if that is not possible."""
     with bounded(path, MAX_HEADER_BYTES) as file:
@@ -168,13 +152,9 @@ def read_header(path: Path) -> Header:
         try:
             return _read(path, file, walk)
         except DamageError as damage:
-            raise _at(path, walk, damage.what, damage.remedy) from damage
+            raise unusable_at(path, walk.tag, damage.fault) from damage
         except DAMAGE as error:
-            raise _at(path, walk, "cannot be read: the file is damaged or nests too deeply", COPY_AGAIN) from error
-
-
-def _at(path: Path, walk: _Walk, what: str, remedy: str) -> InputError:
-    return InputError([Problem(f"{path}, {_named(walk.tag)}" if walk.tag else str(path), what, remedy)])
+            raise unusable_at(path, walk.tag, messages.DAMAGED_HEADER) from error
 
 
 class _Walk:
@@ -199,26 +179,22 @@ class _Walk:
         self.tag = tag
         if length != UNDEFINED:
             if length > self.file.left:
-                raise DamageError(f"claims {length} bytes where the file has {self.file.left} left")
+                raise DamageError(messages.claims_more(length, self.file.left))
             if tag in _WANTED and length > MAX_VALUE_BYTES:
-                raise DamageError(f"has {length} bytes; the limit is {MAX_VALUE_BYTES}", EXPORT_AGAIN)
+                raise DamageError(messages.large_value(length, MAX_VALUE_BYTES))
         return False
 
 
 def _read(path: Path, file: BoundedFile, walk: _Walk) -> Header:
     if file.left < _PREFIX_END or file.read(_PREFIX_END)[-4:] != b"DICM":
-        raise DamageError("is not a DICOM file: DICM is not at byte 128", "Replace it, or take it out of the data")
+        raise DamageError(messages.NOT_DICOM)
     stream = cast(BinaryIO, file)
     meta = read_dataset(stream, False, True, stop_when=walk.in_meta, specific_tags=[_TRANSFER_SYNTAX])
     syntax = meta.get("TransferSyntaxUID")
     if not isinstance(syntax, UID):
-        raise unusable(path, "TransferSyntaxUID", "is missing: how the file is coded is not known", EXPORT_AGAIN)
+        raise unusable(path, "TransferSyntaxUID", messages.NO_SYNTAX)
     if syntax == DeflatedExplicitVRLittleEndian:
-        what, how = (
-            "says that the whole file is deflated, which is not read",
-            "Convert the file to Explicit VR Little Endian",
-        )
-        raise unusable(path, "TransferSyntaxUID", what, f"{how} (dcmconv or gdcmconv do)")
+        raise unusable(path, "TransferSyntaxUID", messages.DEFLATED)
     implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
     data = read_dataset(stream, implicit, little, stop_when=walk.in_body, specific_tags=list(_WANTED))
     return Header(path, syntax, walk.pixels, data)
@@ -229,7 +205,7 @@ def value(header: Header, keyword: str) -> Any:
     try:
         found = header.data.get(keyword)
     except DAMAGE as error:
-        raise unusable(header.path, keyword, "cannot be read: its value is damaged", COPY_AGAIN) from error
+        raise unusable(header.path, keyword, messages.DAMAGED_VALUE) from error
     return None if isinstance(found, str | bytes | MultiValue) and not found else found
 
 
@@ -239,9 +215,9 @@ def integer(header: Header, keyword: str, default: int | None = None) -> int:
     if found is None and default is not None:
         return default
     if found is None:
-        raise unusable(header.path, keyword, "is missing", EXPORT_AGAIN)
+        raise unusable(header.path, keyword, messages.MISSING)
     if not isinstance(found, int | float) or int(found) != found:
-        raise unusable(header.path, keyword, "is not one whole number", EXPORT_AGAIN)
+        raise unusable(header.path, keyword, messages.NO_WHOLE_NUMBER)
     return int(found)
 
 
@@ -253,15 +229,6 @@ def text(header: Header, keyword: str) -> str:
     found = value(header, keyword)
     if isinstance(found, MultiValue):
         if keyword in SINGLE and len(found) > 1:
-            what = f"has {len(found)} values (separated by a backslash) where the standard has one"
-            raise unusable(header.path, keyword, what, "Write the one that is right, or take the file out of the data")
+            raise unusable(header.path, keyword, messages.several_values(len(found)))
         found = found[0]
     return "" if found is None else str(found).strip(" \0")
-
-
-def _named(tag: int) -> str:
-    number = f"({tag >> 16:04x},{tag & 0xFFFF:04x})"
-    try:
-        return f"{dictionary_description(tag)} {number}"
-    except KeyError:
-        return f"element {number}"

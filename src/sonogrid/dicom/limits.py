@@ -23,5 +23,3 @@ DECODER_BYTES = 2 * 2**30
 """Address space of the process that decodes compressed frames."""
 DECODER_SECONDS = 60.0
 """Time for one compressed frame; 800 x 600 pixels take a tenth of a second."""
-MM_RANGE = (0.001, 10.0)
-"""mm per pixel that a scan can have: a linear probe has 0.02 to 0.3, a small copy of a deep scan 1 or more."""

@@ -10,23 +10,14 @@ import numpy.typing as npt
 from pydicom.encaps import get_frame
 
 from sonogrid.arrays import Picture
+from sonogrid.dicom import messages
 from sonogrid.dicom.codestream import check_codestream
 from sonogrid.dicom.colours import to_rgb
 from sonogrid.dicom.decode import decode_native, options_of
 from sonogrid.dicom.form import PixelForm, read_form
-from sonogrid.dicom.header import (
-    COPY_AGAIN,
-    DAMAGE,
-    BoundedFile,
-    DamageError,
-    Header,
-    PixelElement,
-    bounded,
-    read_header,
-    unusable,
-    value,
-)
+from sonogrid.dicom.header import DAMAGE, BoundedFile, DamageError, Header, PixelElement, bounded, read_header, value
 from sonogrid.dicom.limits import MAX_FRAME_BYTES, MAX_FRAMES
+from sonogrid.dicom.messages import unusable
 from sonogrid.dicom.worker import decode_apart
 
 
@@ -39,16 +30,13 @@ def read_frame(path: Path, frame: int = 0) -> Picture:
     header = read_header(path)
     form, pixels = read_form(header)
     if not 0 <= frame < form.frames:
-        what = f"is {form.frames}: there is no frame {frame} (the first is 0)"
-        raise unusable(
-            path, "NumberOfFrames", what, "Read the cohort again (snakemake --forcerun cohort), or correct the frame"
-        )
+        raise unusable(path, "NumberOfFrames", messages.no_frame(frame, form.frames))
     try:
         samples = _samples(header, form, pixels, frame)
     except DamageError as damage:
-        raise unusable(path, "PixelData", damage.what, damage.remedy) from damage
+        raise unusable(path, "PixelData", damage.fault) from damage
     except DAMAGE as error:
-        raise unusable(path, "PixelData", f"cannot be decoded at frame {frame}: it is damaged", COPY_AGAIN) from error
+        raise unusable(path, "PixelData", messages.cannot_decode(frame)) from error
     return to_rgb(samples, form, header)
 
 
@@ -64,7 +52,7 @@ def _samples(header: Header, form: PixelForm, pixels: PixelElement, frame: int) 
         table = (offsets, lengths) if offsets and lengths else None
         stored = get_frame(stream, frame, number_of_frames=form.frames, extended_offsets=table)
     if not 0 < len(stored) <= MAX_FRAME_BYTES:
-        raise DamageError(f"has a compressed frame of {len(stored)} bytes")
+        raise DamageError(messages.compressed_size(len(stored)))
     check_codestream(stored, form)
     return decode_apart(header.syntax, form.codec, stored, options)
 
@@ -74,5 +62,5 @@ def _check_offsets(file: BoundedFile) -> None:
     start = file.tell()
     _, length = struct.unpack("<II", file.read(8))
     if length > 4 * MAX_FRAMES:
-        raise DamageError(f"has an offset table of {length} bytes for at most {MAX_FRAMES} frames")
+        raise DamageError(messages.offset_table(length, MAX_FRAMES))
     file.seek(start)

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sonogrid.arrays import Box
-from sonogrid.dicom.header import DAMAGE, EXPORT_AGAIN, Header, unusable, value
-from sonogrid.dicom.limits import MM_RANGE
+from sonogrid.dicom import messages
+from sonogrid.dicom.header import DAMAGE, Header, value
+from sonogrid.dicom.messages import unusable
+from sonogrid.dicom.spacing import is_spacing
 
 KEYWORD = "SequenceOfUltrasoundRegions"
 MAX_REGIONS = 64
@@ -50,14 +52,13 @@ def read_regions(header: Header, width: int, height: int) -> tuple[tuple[Region,
     if not items:
         return (), ()
     if len(items) > MAX_REGIONS:
-        raise unusable(header.path, KEYWORD, f"has {len(items)} regions; the limit is {MAX_REGIONS}", EXPORT_AGAIN)
+        raise unusable(header.path, KEYWORD, messages.many_regions(len(items), MAX_REGIONS))
     kept, notes, misplaced = [], [], False
     for number, item in enumerate(items, start=1):
         try:
             found = _region(item, width, height)
         except DAMAGE as error:
-            what = f"has a damaged or incomplete region {number}"
-            raise unusable(header.path, KEYWORD, what, EXPORT_AGAIN) from error
+            raise unusable(header.path, KEYWORD, messages.damaged_region(number)) from error
         if isinstance(found, Region):
             kept.append(found)
         else:
@@ -65,8 +66,7 @@ def read_regions(header: Header, width: int, height: int) -> tuple[tuple[Region,
             misplaced |= found == _ELSEWHERE
     # Regions of a larger picture are no reason to refuse this one: its scan area can be detected.
     if not kept and not misplaced:
-        what = f"tells of no 2D region within the pixels: {'; '.join(notes)}"
-        raise unusable(header.path, KEYWORD, what, "Take the file out of the data, or export the 2D picture alone")
+        raise unusable(header.path, KEYWORD, messages.no_region(notes))
     return tuple(sorted(kept, key=lambda region: (region.box.x0, region.box.y0))), tuple(notes)
 
 
@@ -96,7 +96,7 @@ def _spacing(item: Any) -> tuple[float, float] | None:
         return None
     # A negative delta says that values fall with the pixel's number, as above the skin line.
     x, y = 10 * abs(float(item.PhysicalDeltaX)), 10 * abs(float(item.PhysicalDeltaY))
-    return (x, y) if all(MM_RANGE[0] <= one <= MM_RANGE[1] for one in (x, y)) else None
+    return (x, y) if is_spacing(x, y) else None
 
 
 def views(regions: Sequence[Region]) -> tuple[Box, ...]:

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sonogrid.dicom import messages
 from sonogrid.dicom.decode import decode
 from sonogrid.dicom.form import Codec
-from sonogrid.dicom.header import DAMAGE, EXPORT_AGAIN, DamageError, silence
+from sonogrid.dicom.header import DAMAGE, DamageError, silence
 from sonogrid.dicom.limits import DECODER_BYTES, DECODER_SECONDS, MAX_FRAME_BYTES
 
 _of_thread = threading.local()
@@ -68,15 +69,15 @@ class _Worker:
             self._connection.send_bytes(frame)
             if not self._connection.poll(DECODER_SECONDS):
                 self._end()
-                raise DamageError(f"has a frame that takes more than {DECODER_SECONDS:.0f} s to decode", EXPORT_AGAIN)
+                raise DamageError(messages.slow_frame(DECODER_SECONDS))
             answer = json.loads(self._connection.recv_bytes())
             if answer is None:
-                raise DamageError("has a compressed frame that is damaged")
+                raise DamageError(messages.DAMAGED_FRAME)
             pixels = np.frombuffer(self._connection.recv_bytes(), dtype=answer["dtype"])
             return pixels.reshape(answer["shape"])
         except (EOFError, OSError) as error:
             self._end()
-            raise DamageError("has a compressed frame that breaks its decoder") from error
+            raise DamageError(messages.BREAKS_DECODER) from error
 
 
 def _end(process: subprocess.Popen[bytes], connection: Connection) -> None:

@@ -26,6 +26,7 @@ from pydicom.uid import (
 from sonogrid.dicom import header as header_module
 from sonogrid.dicom import limits, worker
 from sonogrid.dicom.facts import read_facts
+from sonogrid.dicom.messages import element
 from sonogrid.dicom.pixels import read_frame
 from sonogrid.problems import InputError
 
@@ -92,7 +93,7 @@ def test_wrong_elements(tmp_path: Path, elements: dict[str, object], said: str) 
 )
 def test_missing_elements(tmp_path: Path, keyword: str) -> None:
     message = refusal_of(sound(tmp_path / "bad.dcm", drop=[keyword]))
-    assert header_module.element(keyword) in message and "is missing" in message
+    assert element(keyword) in message and "is missing" in message
 
 
 def test_elements_with_a_usual_value_may_be_missing(tmp_path: Path) -> None:
