@@ -1,4 +1,4 @@
-"""The command line: one subcommand a stage. Parse, read, call, write."""
+"""The command line: one subcommand per stage. Parse, read, call, write."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ Snakemake calls these commands with --study, the part of the configuration that 
 Exit codes: 0 done, 1 a failure of the program, 2 a mistake in the input, 130 Ctrl-C, 143 SIGTERM.
 """
 CONFIG = [Path("config.yaml")]
+
+AXIS_HELP = {
+    "backbone": "a timm name",
+    "init": "a name of the section `inits`",
+    "seed": "a value of grid.seeds",
+    "fold": "from 0 to splits.folds - 1",
+}
 
 Commands = Any
 """What add_subparsers returns: argparse has no public name for its type."""
@@ -126,7 +133,7 @@ def _add_data(commands: Commands) -> None:
     _stage(commands, stages.splits, "divide patients into folds and parts")
     audit = _stage(commands, stages.audit, "look for what could make a result untrue; certify what may be trained on")
     for command in (cohort, images, audit):
-        command.add_argument("--corpus", metavar="INIT", help="of the corpus of this init, not of the study's cohort")
+        command.add_argument("--corpus", metavar="INIT", help="take the corpus of this init, not the study's cohort")
         command.add_argument("--workers", type=_count, default=1, help="parallel workers (default 1)")
 
 
@@ -158,9 +165,8 @@ def _add_results(commands: Commands) -> None:
 
 
 def _axis(command: argparse.ArgumentParser, axis: str, nargs: str | None = None) -> None:
-    numbered = axis in NUMBERED
-    kind, text = (_number, "from 0") if numbered else (str, "a timm name" if axis == "backbone" else None)
-    command.add_argument(f"--{axis}", type=kind, nargs=nargs, required=True, help=text)
+    kind = _number if axis in NUMBERED else str
+    command.add_argument(f"--{axis}", type=kind, nargs=nargs, required=True, help=AXIS_HELP.get(axis, axis))
 
 
 def _number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Reader of a CSV with one row an image, and of CSV files of other people in general.
+"""Reader of a CSV with one row per image, and of CSV files of other people in general.
 
 Cells are stripped of outer white space. Rows are numbered as a person sees them: the header is row 1.
 """
@@ -89,7 +89,7 @@ def read_rows(file: Path) -> dict[int, Cells]:
             continue
         rows[number] = dict(zip(header, map(normal, cells), strict=True))
     if not rows and not problems.found:
-        problems.add(str(file), "has no rows", "Write a header and one row an image")
+        problems.add(str(file), "has no rows", "Write a header and one row per image")
     problems.raise_if_any()
     return rows
 

@@ -152,7 +152,7 @@ class TableColumns(Section):
 
 
 class TableSource(ReaderSection):
-    """A CSV with one row an image, and pictures whose paths follow from its columns."""
+    """A CSV with one row per image, and pictures whose paths follow from its columns."""
 
     file: Path = Field(description="the CSV; picture paths are relative to its folder")
     columns: TableColumns
@@ -165,7 +165,7 @@ class TableSource(ReaderSection):
     mask_replace: dict[str, str] = Field(
         default_factory=dict, description="replacements made in the values that go into the mask path"
     )
-    clinical: tuple[str, ...] = Field((), description="columns kept in patients.csv; one value a patient")
+    clinical: tuple[str, ...] = Field((), description="columns kept in patients.csv; one value per patient")
 
     @classmethod
     def contradictions(cls, key: str, cohort: Mapping[str, Any]) -> list[Problem]:
@@ -182,7 +182,7 @@ class TableSource(ReaderSection):
 
 
 class PatientTable(Section):
-    """A CSV with one row a patient, for sources whose pictures do not say the class."""
+    """A CSV with one row per patient, for sources whose pictures do not say the class."""
 
     file: Path
     patient_id: str = Field(description="column with the patient's id as the source of the pictures gives it")

@@ -12,7 +12,7 @@ from sonogrid.config.base import Section
 class OfficialFolds(Section):
     """Folds that came with the data."""
 
-    file: Path = Field(description="CSV with one row an image")
+    file: Path = Field(description="CSV with one row per image")
     image_id: str = Field(description="column with the image_id of the manifest")
     fold: str = Field(description="column with the fold; any values, sorted to 0, 1, ...")
 

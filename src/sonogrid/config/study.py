@@ -40,10 +40,10 @@ class Study(Section):
     results: Annotated[Path, AfterValidator(plain_path)] = Field(
         Path("results"), description="folder for everything generated"
     )
-    cells_per_job: int = Field(
-        1, ge=1, description="at most so many cells in one job, which loads libraries and images once (grid.py)"
+    cells_per_job: int = Field(1, ge=1, description="maximum number of cells per job; raise it for small cells")
+    cells_per_gpu: int = Field(
+        1, ge=1, le=64, description="number of cells of a job that train at the same time on its GPU"
     )
-    cells_per_gpu: int = Field(1, ge=1, le=64, description="so many cells of a job at the same time on its GPU")
     cohort: CohortConfig
     images: Images
     splits: Splits

@@ -34,7 +34,7 @@ def _has_effect(study: Study) -> bool:
     return study.statistics.pretraining_effect is not None
 
 
-def _is_phantom(study: Study) -> bool:
+def _is_simulated(study: Study) -> bool:
     return study.cohort.simulated
 
 
@@ -140,7 +140,7 @@ EXHIBITS = [
         " best of several.",
         make="tables.ceiling_table",
         needs=("metrics", "ceiling"),
-        when=_is_phantom,
+        when=_is_simulated,
     ),
     Exhibit(
         kind="figure",

@@ -9,7 +9,7 @@
 | zoom | all | yes | depth is a setting of the scanner; both axes are scaled alike, so their ratio stays |
 | rotate | B-mode, Elastography, stiffness | yes | probes are held at somewhat different angles; depth still runs down |
 | rotate | CDFI, velocity | yes | vessels meet the beam at any angle; their pattern is read, not the speed |
-| gain | B-mode | yes | gain and dynamic range are set anew for every patient |
+| gain | B-mode | yes | gain and dynamic range are set again for every patient |
 | gain | CDFI | no | the brightness of a colour is the speed of flow |
 | gain | Elastography | no | another brightness is another stiffness on the colour bar |
 | gain | velocity, stiffness | no | the channels are numbers, and a factor changes what was measured |
