@@ -404,4 +404,4 @@ def check_site(study: Study, site: Site, profile: Profile, jobs_at_once: int, fi
     """Ask the cluster everything before a grid starts, and print it. Raise InputError if anything is wrong."""
     print(f"Asking SLURM, and nodes: waits at most {NODE_SECONDS} s for a free one.", file=sys.stderr)
     folders = [study.results, *([site.scratch] if site.scratch else [])]
-    show_check(list(check_cluster(site, profile, workload(study).requests, folders, jobs_at_once, file)))
+    show_check(list(check_cluster(site, profile, requests(study), folders, jobs_at_once, file)))
