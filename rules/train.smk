@@ -28,20 +28,12 @@ rule train:
         checkpoints=str(LAYOUT.checkpoints),
     params:
         study=part("train"),
-        backbone=BOX["backbone"],
-        init=BOX["init"],
-        modality=BOX["modality"],
-        seed=BOX["seed"],
-        fold=BOX["fold"],
+        axes=" ".join(word for axis in AXES for word in (f"--{axis}", *map(str, BOX[axis]))),
     shell:
         r"""
         sonogrid --log {log:q} train \
             --study {params.study:q} \
-            --backbone {params.backbone:q} \
-            --init {params.init:q} \
-            --modality {params.modality:q} \
-            --seed {params.seed} \
-            --fold {params.fold} \
+            {params.axes} \
             --threads 1 \
             --together {threads} \
             --checkpoints {resources.checkpoints:q}

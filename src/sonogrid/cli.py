@@ -6,18 +6,22 @@ import argparse
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 import sonogrid
 from sonogrid import stages
 from sonogrid.cluster.site import SITE_FILE
+from sonogrid.config.base import is_name
+from sonogrid.config.modalities import MODALITIES
 from sonogrid.config.needs import Parts, of_corpus, parse_part
 from sonogrid.config.study import Study
-from sonogrid.grid import AXES, CONFIGURATION, NUMBERED
-from sonogrid.problems import InputError, Problem
+from sonogrid.grid import AXES, CONFIGURATION, NUMBERED, Grid
+from sonogrid.layout import refuse_former_results
+from sonogrid.problems import InputError, Problems
 from sonogrid.stages import checked_study
 
 EPILOG = """\
@@ -93,22 +97,59 @@ def _stage(commands: Commands, run: Callable[[Study, argparse.Namespace], None],
 
 
 def _study(stage: str, options: argparse.Namespace) -> Study:
-    """The keys that a stage depends on: as given, or from the configuration files."""
+    """Return the keys that a stage depends on: as given, or from the configuration files.
+
+    Raise InputError for values of axes that the study does not have, and for results of a former version.
+    """
+    init = getattr(options, "corpus", None)
     if options.study is not None:
-        return parse_part(options.study)
-    study, init = checked_study(options), getattr(options, "corpus", None)
-    if init is not None and init not in study.corpora:
-        what, remedy = f"{init!r} is no init with a corpus", f"Choose from: {', '.join(study.corpora) or 'none'}"
-        raise InputError([Problem("--corpus", what, remedy)])
-    if stage == "audit":
+        part = parse_part(options.study)
+        refuse_former_results(part.results)
+        _refuse_values(options, _values_of_part(part))
+        return part
+    study = checked_study(options)
+    _refuse_values(options, _values_of_study(stage, study, init))
+    if stage == "audit" and init is None:
         # By hand: of the cohort and of all corpora.
         return study
     given = {axis: _listed(getattr(options, axis, None)) for axis in CONFIGURATION}
     return parse_part(Parts(study).json(of_corpus(stage, init), **(given | ({"init": [init]} if init else {}))))
 
 
-def _listed(value: str | list[str] | None) -> list[str]:
-    return [] if value is None else [value] if isinstance(value, str) else value
+def _values_of_study(stage: str, study: Study, corpus: str | None) -> dict[str, Collection[str | int]]:
+    """Return what each flag may be, by flag."""
+    known: dict[str, Collection[str | int]] = {**Grid.of(study).axes, "corpus": tuple(study.corpora)}
+    if stage == "pretrain":
+        known["init"] = known["corpus"]
+    if stage == "images" and (corpus is None or corpus in study.corpora):
+        known["modality"] = study.cohort_of(corpus).modalities
+    return known
+
+
+def _values_of_part(part: Study) -> dict[str, Collection[str | int]]:
+    """Return what flags may be, by flag, where only a part of the study is given."""
+    inits = tuple(getattr(part, "inits", ()))
+    return {"modality": tuple(MODALITIES)} | ({"init": inits, "corpus": inits} if inits else {})
+
+
+def _refuse_values(options: argparse.Namespace, known: Mapping[str, Collection[str | int]]) -> None:
+    """Raise InputError with every value of a flag that is not known, is no name, or is given twice."""
+    problems = Problems()
+    for flag in (*AXES, "corpus"):
+        values = _listed(getattr(options, flag, None))
+        for value in dict.fromkeys(values):
+            if flag in known and value not in known[flag]:
+                remedy = f"Choose from: {', '.join(map(str, known[flag])) or 'none'}"
+                problems.add(f"--{flag}", f"{value!r} is not in the configuration", remedy)
+            elif not is_name(str(value)):
+                problems.add(f"--{flag}", f"{value!r} is no name", "Use letters, digits, '_', '.' and '-'")
+            if values.count(value) > 1:
+                problems.add(f"--{flag}", f"{value!r} is given twice", "Give each value once")
+    problems.raise_if_any()
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _config(command: Any) -> None:
@@ -169,18 +210,13 @@ def _axis(command: argparse.ArgumentParser, axis: str, nargs: str | None = None)
     command.add_argument(f"--{axis}", type=kind, nargs=nargs, required=True, help=AXIS_HELP.get(axis, axis))
 
 
-def _number(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
+def _whole_number(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least}, not {text!r}")
+    return int(text)
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+_number, _count = partial(_whole_number, least=0), partial(_whole_number, least=1)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ The same methods give paths and Snakemake patterns: `layout.model(ANY_CELL)` has
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,17 +197,37 @@ def first_weights(study: Study, init: str, backbone: str, seed: str | int) -> Pa
     return source.files.get(backbone) if source.source == "timm" else None
 
 
+FORMER_PATHS = (
+    *("cells/*/*/*/fold*", "checkpoints/cells/*/*/*/fold*.pt"),
+    *("pretrained/*/*/run.json", "pretrained/*/*/weights.safetensors", "checkpoints/pretrained/*/*.pt"),
+)
+"""What version 0.1 wrote and this version does not: cells and pre-trainings without a folder of their seed."""
+NEW_COLUMNS = {
+    "cohort/manifest.csv": "decoder",
+    "pretrained/*/corpus/manifest.csv": "decoder",
+    "predictions.csv": "seed",
+    "metrics.csv": "seed",
+}
+"""Tables -> a column that they do not have if version 0.1 wrote them."""
+
+
 def refuse_former_results(results: Path) -> None:
-    """Raise InputError if a results folder was made before cells and pre-trainings had a seed.
+    """Raise InputError if anything in a results folder was made by version 0.1, whose cells had no seed.
 
     Nothing is written into such a folder: its tables would be a mixture of two versions.
     """
-    former = [
-        next(results.glob("cells/*/*/*/fold*/run.json"), None),
-        next(results.glob("pretrained/*/*/run.json"), None),
-    ]
-    found = next((path for path in former if path is not None), None)
+    found = next(_former(results), None)
     if found is not None:
-        what = f"was made by an earlier version of sonogrid, whose cells had no seed (it has {found.parent})"
-        remedy = f"Nothing was changed. Rename it (mv {results} {results}-without-seeds), or name another folder"
+        what = f"was made by version 0.1 of sonogrid, whose cells had no seed (see {found})"
+        remedy = f"Nothing was changed. Name another folder there, or move {results} out of the way"
         raise InputError([Problem(f"config key results, {results}", what, remedy)])
+
+
+def _former(results: Path) -> Iterator[Path]:
+    for pattern in FORMER_PATHS:
+        yield from results.glob(pattern)
+    for pattern, column in NEW_COLUMNS.items():
+        for file in results.glob(pattern):
+            with file.open(encoding="utf-8", errors="replace") as lines:
+                if column not in lines.readline().rstrip("\r\n").split(","):
+                    yield file

@@ -110,9 +110,8 @@ def audit(study: Study, options: Namespace) -> None:
     if options.study is not None:
         # Within the workflow only counts go to the log, which names no patient, and what stops it.
         console = Console(stderr=True, width=PLAIN_WIDTH, color_system=None)
-        asked = [study.audit_request(options.corpus)]
-    else:
-        asked = [study.audit_request(init) for init in (None, *study.corpora)]
+    everything = options.study is None and options.corpus is None
+    asked = [study.audit_request(init) for init in ((None, *study.corpora) if everything else (options.corpus,))]
     refused: list[Problem] = []
     for request in asked:
         refused += run_audit(request, options.workers, console)

@@ -90,7 +90,7 @@ def test_flags_that_cannot_be_are_refused(flags, capsys):
 
 def test_a_corpus_that_is_none_is_refused_with_those_that_are(capsys):
     assert main(["images", "--modality", "bmode", "--corpus", "scratch"]) == 2
-    assert "'scratch' is no init with a corpus. Choose from: pretrained" in capsys.readouterr().err
+    assert "--corpus: 'scratch' is not in the configuration. Choose from: pretrained" in capsys.readouterr().err
 
 
 def test_a_missing_file_exits_with_2_and_names_it(tmp_path, capsys):
@@ -189,3 +189,71 @@ def test_sigterm_ends_with_its_own_code_and_cleans_up(tmp_path, capsys, monkeypa
         signal.signal(signal.SIGTERM, before)
     assert list(tmp_path.iterdir()) == []
     assert "Ended from outside (SIGTERM)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "train --backbone resnet18 --init scratch --modality bmode --seed 0 --fold 0",
+            "--backbone: 'resnet18' is not in",
+        ),
+        ("train --backbone test_resnet --init nope --modality bmode --seed 0 --fold 0", "--init: 'nope' is not in"),
+        ("train --backbone test_resnet --init scratch --modality bmode --seed 7 --fold 0", "Choose from: 0."),
+        ("train --backbone test_resnet --init scratch --modality bmode --seed 0 --fold 9", "Choose from: 0, 1, 2."),
+        ("pretrain --backbone test_resnet --init scratch --seed 0", "Choose from: pretrained."),
+        (
+            "images --modality ceus",
+            "--modality: 'ceus' is not in the configuration. Choose from: bmode, cdfi, elastography.",
+        ),
+        ("images --modality ../bmode", "--modality: '../bmode' is not in"),
+        ("explain --backbone test_vit --init scratch", "Choose from: test_resnet, test_byobnet."),
+    ],
+)
+def test_values_that_the_study_does_not_have_are_refused_before_anything_is_read(command, said, capsys):
+    assert main(command.split()) == 2
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told
+
+
+def test_all_values_that_are_wrong_are_told_at_once(capsys):
+    assert (
+        main(["train", "--backbone", "a", "b", "--init", "c", "--modality", "bmode", "--seed", "0", "--fold", "0"]) == 2
+    )
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+PART = '{"results": "results", "inits": {"scratch": {"source": "random", "files": {}}}}'
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"backbone": "../../../victim"}, "--backbone: '../../../victim' is no name"),
+        ({"init": "nope"}, "--init: 'nope' is not in the configuration. Choose from: scratch."),
+        ({"modality": "../bmode"}, "--modality: '../bmode' is not in the configuration"),
+        ({"seed": ["4", "4"]}, "--seed: 4 is given twice. Give each value once."),
+    ],
+)
+def test_values_beside_a_part_of_a_study_cannot_leave_the_results(changed, said, capsys):
+    axes = {"backbone": "test_resnet", "init": "scratch", "modality": "bmode", "seed": "0", "fold": "0"} | changed
+    flags = [
+        word for axis, value in axes.items() for word in (f"--{axis}", *([value] if isinstance(value, str) else value))
+    ]
+    assert main(["train", "--study", PART, *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_part_of_a_study_does_not_open_results_of_a_former_version(tmp_path, capsys):
+    former = tmp_path / "cells" / "test_resnet" / "scratch" / "bmode" / "fold0"
+    former.mkdir(parents=True)
+    assert main(["splits", "--study", json.dumps({"results": str(tmp_path), "seed": 1})]) == 2
+    assert "was made by version 0.1 of sonogrid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["-1", "0.5", "one"])
+def test_a_number_that_is_none_is_told_in_words(text, capsys):
+    cell = ["train", "--backbone", "test_resnet", "--init", "scratch", "--modality", "bmode", "--seed", "0"]
+    with pytest.raises(SystemExit):
+        main([*cell, f"--fold={text}"])
+    assert f"must be a whole number from 0, not '{text}'" in capsys.readouterr().err

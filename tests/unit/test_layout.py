@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 from dummy_study import DEMO, make_grid, make_study
 
+from sonogrid.cohort.manifest import IMAGE_COLUMNS
+from sonogrid.evaluation.measurements import METRIC_COLUMNS
 from sonogrid.grid import AXES, Cell
 from sonogrid.layout import ANY_CELL, ANY_PRETRAINING, Layout, first_weights, refuse_former_results
 from sonogrid.problems import InputError
@@ -56,25 +57,46 @@ def test_first_weights_by_source() -> None:
     assert first_weights(study, "pretrained", "resnet18", 1) == expected
 
 
-FORMER = ("cells/resnet18/scratch/bmode/fold0/run.json", "pretrained/pretrained/resnet18/run.json")
+FORMER = {
+    "a finished cell": ("cells/resnet18/scratch/bmode/fold0/run.json", "{}"),
+    "a cell without its record": ("cells/resnet18/scratch/bmode/fold0/model.safetensors", ""),
+    "a pre-training": ("pretrained/pretrained/resnet18/weights.safetensors", ""),
+    "a fit that was cut short": ("checkpoints/cells/resnet18/scratch/bmode/fold0.pt", ""),
+    "a pre-training that was cut short": ("checkpoints/pretrained/pretrained/resnet18.pt", ""),
+    "a manifest": ("cohort/manifest.csv", "image_id,patient_id,modality,path,frame,sha256\n"),
+    "a manifest of a corpus": ("pretrained/pretrained/corpus/manifest.csv", "image_id,patient_id,modality,path\n"),
+    "merged predictions": ("predictions.csv", "backbone,init,modality,fold,part\n"),
+    "measurements": ("metrics.csv", "backbone,init,modality,fold,level\n"),
+}
 
 
-@pytest.mark.parametrize("name", FORMER)
-def test_results_without_seeds_are_refused_and_left_alone(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("what", FORMER)
+def test_results_without_seeds_are_refused_and_left_alone(tmp_path: Path, what: str) -> None:
+    name, text = FORMER[what]
     file = tmp_path / name
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"backbone": "resnet18"}))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
     with pytest.raises(InputError) as caught:
         refuse_former_results(tmp_path)
     message = str(caught.value)
-    assert "made by an earlier version" in message and str(file.parent) in message and f"mv {tmp_path}" in message
+    assert f"config key results, {tmp_path}: was made by version 0.1" in message
+    assert "Name another folder there, or move" in message
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
+    assert file.read_text(encoding="utf-8") == text
 
 
 def test_results_of_this_version_and_an_empty_folder_are_taken(tmp_path: Path) -> None:
     refuse_former_results(tmp_path / "missing")
-    layout = Layout(tmp_path)
-    for file in (layout.run(Cell("b", "i", "m", 0, 1)), layout.pretrained("i", "b", 0) / "run.json"):
-        file.parent.mkdir(parents=True)
-        file.touch()
+    layout, cell = Layout(tmp_path), Cell("b", "i", "m", 0, 1)
+    pretraining = layout.pretrained("i", "b", 0)
+    files = {
+        **dict.fromkeys((layout.run(cell), layout.model(cell), pretraining / "run.json"), ""),
+        **dict.fromkeys((layout.checkpoint(each, layout.checkpoints) for each in (layout.cell(cell), pretraining)), ""),
+        **dict.fromkeys((layout.cohort.manifest, layout.corpus("i").manifest), ",".join(IMAGE_COLUMNS)),
+        layout.predictions: ",".join(AXES),
+        layout.metrics: ",".join(METRIC_COLUMNS),
+    }
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n", encoding="utf-8")
     refuse_former_results(tmp_path)

@@ -126,8 +126,8 @@ def test_results_without_seeds_are_refused_before_anything_runs(workspace: Works
     for command in (workspace.command("--cores", "1"), workspace.command("-n")):
         run = workspace.run(command)
         assert run.code != 0
-        assert "config key results, results: was made by an earlier version of sonogrid" in run.text
-        assert "mv results results-without-seeds" in run.text and "Traceback" not in run.text
+        assert "config key results, results: was made by version 0.1 of sonogrid" in run.text
+        assert "Name another folder there" in run.text and "Traceback" not in run.text
     checked = workspace.run(["sonogrid", "check"])
-    assert checked.code == 2 and "was made by an earlier version" in checked.text
+    assert checked.code == 2 and "was made by version 0.1" in checked.text
     assert [path for path in workspace.results.rglob("*") if path.is_file()] == [former]

@@ -27,8 +27,13 @@ def one_to_one(mapping: dict[AnyValue, str]) -> dict[AnyValue, str]:
     return mapping
 
 
+def is_name(value: str) -> bool:
+    """Return whether a word can be part of a path or a column."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value) is not None
+
+
 def _name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", value):
+    if not is_name(value):
         raise ValueError("must be letters, digits, '_', '.', '-' and start with a letter or digit")
     return value
 

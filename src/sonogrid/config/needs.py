@@ -24,6 +24,9 @@ from sonogrid.problems import InputError, Problem
 
 _DECODED = tuple(f"images.{row.name}" for row in MODALITIES.values() if row.measurement is not None)
 
+_WHOSE = ("cohort.classes", "cohort.reader", "cohort.{reader}.patients_known")
+"""Classes, and whether the source says which images are of one patient."""
+
 NEEDS: dict[str, tuple[str, ...]] = {
     "cohort": ("results", "seed", "cohort"),
     "corpus_cohort": ("results", "seed", "inits.{init}.corpus"),
@@ -31,11 +34,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "corpus_images": ("results", "images.size", "images.{modality}", "inits.{init}.corpus.layouts"),
     "splits": ("results", "seed", "splits"),
     "audit": (
-        *("results", "seed", "audit", "cohort"),
+        *("results", "seed", "audit", *_WHOSE),
         *("grid.modalities", *_DECODED),
     ),
     "corpus_audit": (
-        *("results", "seed", "audit", "cohort"),
+        *("results", "seed", "audit", *_WHOSE),
         *("grid.modalities", *_DECODED, "inits.{init}.corpus.modalities"),
     ),
     "pretrain": (
@@ -50,18 +53,20 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "evaluate": ("results", "seed", "cohort.classes", "grid", "splits.folds", "statistics"),
     "explain": ("results", "cohort.classes", "grid.modalities", "grid.seeds", "splits.folds", "explain", "figures"),
     "tables": (
-        *("study", "results", "cohort"),
+        *("study", "results", *_WHOSE),
         *("grid", "splits.folds", "statistics"),
     ),
     "figures": ("results", "cohort.classes", "grid", "splits.folds", "statistics.pretraining_effect", "figures"),
     "report": (
-        *("study", "results", "cohort"),
+        *("study", "results", *_WHOSE),
         *("grid", "splits", "statistics", "explain", "figures"),
     ),
 }
-"""Stage -> keys. A name in braces stands for the values of that axis that a job is about; a key that this config does
-not have (a backbone without an input size of its own) is left out."""
+"""Stage -> keys. A name in braces is that of an axis, for the values that a job is about, or the study's reader; a key
+that this config does not have (a backbone without an input size of its own) is left out."""
 
+KeyPath = tuple[str, ...]
+"""Keys from the top of a study to a value."""
 Tree = Mapping[str, Any]
 """Nested keys; a leaf is an empty mapping and means the key with everything in it."""
 
@@ -87,7 +92,8 @@ class Parts:
 
         `axes` gives the values for the names in braces, as `init=["scratch"]`.
         """
-        picked = _picked(self._content, _tree(_filled(NEEDS[stage], axes)))
+        named = axes | {"reader": [self._content["cohort"]["reader"]]}
+        picked = _picked(self._content, _tree(_filled(NEEDS[stage], named)))
         return json.dumps(picked, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
@@ -100,13 +106,17 @@ def parse_part(text: str) -> Study:
         content = json.loads(text)
         if not isinstance(content, dict):
             raise ValueError("it is not a mapping of keys")
-        part: Study = _constructed(Study, content)
-    except ValidationError as error:
-        raise InputError(as_problems(error)) from None
+        part: Study = _constructed(Study, content, ())
+    except RecursionError:
+        raise _no_part("it is nested too deep") from None
     except ValueError as error:
-        what = f"is not part of a configuration as JSON ({error})"
-        raise InputError([Problem("--study", what, "Take it from `snakemake -n -p`, or use --config")]) from None
+        raise _no_part(str(error)) from None
     return part
+
+
+def _no_part(reason: str) -> InputError:
+    what = f"is not part of a configuration as JSON ({reason})"
+    return InputError([Problem("--study", what, "Take it from `snakemake -n -p`, or use --config")])
 
 
 def _filled(keys: Iterable[str], axes: Mapping[str, Sequence[str]]) -> list[str]:
@@ -137,31 +147,39 @@ def _picked(content: Any, tree: Tree) -> Any:
     return {key: _picked(content[key], below) for key, below in tree.items() if key in content}
 
 
-def _constructed(section: type[Section], content: Mapping[str, Any]) -> Any:
+def _constructed(section: type[Section], content: Mapping[str, Any], path: KeyPath) -> Any:
     unknown = sorted(set(content) - set(section.model_fields))
     if unknown:
-        raise ValueError(f"unknown keys {', '.join(unknown)}")
-    values = {name: _value(section.model_fields[name], value) for name, value in content.items()}
+        raise ValueError(f"unknown keys {', '.join('.'.join((*path, key)) for key in unknown)}")
+    values = {name: _value(section.model_fields[name], value, (*path, name)) for name, value in content.items()}
     part = section.model_construct(_fields_set=set(values), **values)
     for name in set(section.model_fields) - set(values):
         part.__dict__.pop(name, None)
     return part
 
 
-def _value(field: FieldInfo, value: Any) -> Any:
+def _value(field: FieldInfo, value: Any, path: KeyPath) -> Any:
     """A whole value is checked by its type; what is a part of a section becomes a part again."""
     annotation: Any = field.annotation
     section = next((kind for kind in (annotation, *get_args(annotation)) if _is_section(kind)), None)
     if section is not None and isinstance(value, Mapping) and get_origin(annotation) is not dict:
-        return _whole_or_part(section, value)
+        return _whole_or_part(section, value, path)
     if section is not None and isinstance(value, Mapping):
-        return {key: _whole_or_part(section, below) for key, below in value.items()}
-    checked: Any = Annotated[annotation, *field.metadata] if field.metadata else annotation
-    return TypeAdapter(checked).validate_python(value)
+        return {key: _whole_or_part(section, below, (*path, key)) for key, below in value.items()}
+    return _checked(Annotated[annotation, *field.metadata] if field.metadata else annotation, value, path)
 
 
-def _whole_or_part(section: type[Section], value: Mapping[str, Any]) -> Any:
-    return section.model_validate(value) if set(value) == set(section.model_fields) else _constructed(section, value)
+def _whole_or_part(section: type[Section], value: Any, path: KeyPath) -> Any:
+    if isinstance(value, Mapping) and set(value) != set(section.model_fields):
+        return _constructed(section, value, path)
+    return _checked(section, value, path)
+
+
+def _checked(kind: Any, value: Any, path: KeyPath) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise InputError(as_problems(error, what=f"--study key {'.'.join(path)}")) from None
 
 
 def _is_section(kind: Any) -> bool:

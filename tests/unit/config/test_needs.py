@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from dummy_study import DEMO, make_study
 
+from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.needs import NEEDS, Parts, parse_part
 from sonogrid.config.study import Study
 from sonogrid.problems import InputError
@@ -78,8 +79,13 @@ def test_equal_parts_are_equal_texts_whatever_else_differs() -> None:
         ("{", "is not part of a configuration as JSON"),
         ("[]", "not a mapping"),
         ('{"sed": 1}', "unknown keys sed"),
-        ('{"seed": -1}', "greater than or equal to 0"),
-        ('{"grid": {"seeds": [0, 0]}}', "named more than once"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"seed": -1}', "--study key seed: value -1"),
+        ('{"results": 5}', "--study key results: value 5"),
+        ('{"grid": {"seeds": [0, 0]}}', "--study key grid.seeds: value [0, 0]: named more than once"),
+        ('{"grid": {"seeds": [0.5]}}', "--study key grid.seeds 0: value 0.5"),
+        ('{"inits": {"scratch": 3}}', "--study key inits.scratch"),
+        ('{"inits": {"scratch": {"sources": "random"}}}', "unknown keys inits.scratch.sources"),
     ],
 )
 def test_text_that_is_no_part_is_refused(text: str, said: str) -> None:
@@ -95,8 +101,27 @@ def test_needs_name_keys_of_the_schema() -> None:
         content = json.loads(whole.json(stage, **AXES))
         for key in keys:
             node: Any = content
-            for part in key.format(**{axis: values[0] for axis, values in AXES.items()}).split("."):
-                if part in ("resnet18", "folders") or node is None:
+            for part in key.format(reader="phantom", **{axis: values[0] for axis, values in AXES.items()}).split("."):
+                if part in ("resnet18", "patients_known") or node is None:
                     break
                 assert part in node, f"{stage}: {key}"
                 node = node[part]
+
+
+def test_what_a_reader_reads_is_no_matter_of_tables_and_audits() -> None:
+    base = study()
+    assert base.cohort.phantom is not None
+    phantom = base.cohort.phantom.model_copy(update={"patients": 7})
+    other = study(cohort=base.cohort.model_copy(update={"phantom": phantom}))
+    for stage in ("audit", "tables", "figures", "report", "evaluate", "train"):
+        assert Parts(other).json(stage, **AXES) == Parts(base).json(stage, **AXES)
+    assert Parts(other).json("cohort") != Parts(base).json("cohort")
+
+
+def test_a_part_says_whether_patients_are_known() -> None:
+    for known in (True, False):
+        folders = {"root": "data", "labels": {}, "modalities": {}, "patients_known": known}
+        cohort = {"classes": ["a", "b"], "modalities": ["bmode"], "reader": "folders", "folders": folders}
+        whole = study(cohort=CohortConfig.model_validate(cohort))
+        for stage in ("audit", "tables", "report"):
+            assert parse_part(Parts(whole).json(stage, **AXES)).patients_known is known
