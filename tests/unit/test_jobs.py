@@ -47,14 +47,14 @@ def remove(study, cell):
 
 def fail_in(monkeypatch, cell, failure):
     """Every fit of this cell ends with the failure, after its first epoch."""
-    fit_from, seed = life.fit_from, cell.random_seed(1)
+    fit_recipe, seed = life.fit_recipe, cell.random_seed(1)
 
-    def changed(*arguments):
-        if seed in arguments:
+    def changed(recipe, *arguments):
+        if recipe["random_seed"] == seed:
             failure()
-        return fit_from(*arguments)
+        return fit_recipe(recipe, *arguments)
 
-    monkeypatch.setattr(life, "fit_from", changed)
+    monkeypatch.setattr(life, "fit_recipe", changed)
 
 
 def crash():
@@ -140,8 +140,8 @@ def test_signal_ends_all_workers_and_no_further_cell_begins(study, tmp_path):
         "from pathlib import Path\n"
         "from sonogrid import cli, jobs\nfrom sonogrid.fits import life\n"
         "study, cells, mark = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
-        "def wait(*rest): mark.joinpath(str(rest[5])).touch(); time.sleep(120)\n"
-        "life.fit_from = wait\n"
+        "def wait(recipe, *rest): mark.joinpath(str(recipe['random_seed'])).touch(); time.sleep(120)\n"
+        "life.fit_recipe = wait\n"
         "cli.stages.schema = lambda _: jobs.train_cells(cells, study, study.results, 1, 2)\n"
         "cli.stages.schema.__name__ = 'schema'\n"
         "sys.exit(cli.main(['schema']))\n",

@@ -14,29 +14,24 @@ from sonogrid.fits.recipe import cell_recipe, input_size_of
 from sonogrid.grid import Cell, named
 from sonogrid.layout import CELL_FILES, Layout, first_weights
 from sonogrid.problems import InputError, Problem
-from sonogrid.training.examples import Examples, examples_of, members
-from sonogrid.training.predict import predictions_of
+from sonogrid.training.examples import FoldData
+from sonogrid.training.predict import predictions_by_part
 
 
 def cell_spec(cell: Cell, study: Study, checkpoints: Path, threads: int) -> FitSpec:
     """Return the fit of a cell. Raise InputError for a file that is missing or damaged."""
     layout, classes = Layout(study.results), study.cohort.classes
 
-    def part(name: str) -> Examples:
-        return _part(cell, name, study)
-
-    def tables(model: nn.Module, inner: Examples) -> dict[str, pd.DataFrame]:
-        parts = {"inner": inner, "test": part("test")}
-        rows = [_identified(predictions_of(model, seen, classes), cell, name) for name, seen in parts.items()]
-        return {"predictions.csv": pd.concat(rows)}
+    def tables(model: nn.Module) -> dict[str, pd.DataFrame]:
+        predictions = predictions_by_part(model, _data(cell, study).predicted(), classes)
+        return {"predictions.csv": _identified(predictions, cell)}
 
     return FitSpec(
         name=str(cell),
         recipe=cell_recipe(cell, study, threads),
-        training=study.training,
         training_key="training",
         first_weights=first_weights(study, cell.init, cell.backbone, cell.seed),
-        parts=lambda: (part("train"), part("inner")),
+        parts=lambda: _data(cell, study).parts(),
         certificate=layout.cohort.certificate,
         folder=layout.cell(cell),
         files=CELL_FILES,
@@ -51,24 +46,24 @@ def cell_checkpoint(cell: Cell, study: Study, checkpoints: Path) -> Path:
     return layout.checkpoint(layout.cell(cell), checkpoints)
 
 
-def _part(cell: Cell, name: str, study: Study) -> Examples:
-    """Return the images of one part of a cell's fold."""
+def _data(cell: Cell, study: Study) -> FoldData:
+    """Read what the examples of a cell are made from. Raise InputError where a part would have no image."""
     layout, classes = Layout(study.results), study.cohort.classes
-    labels = read_labels(layout.cohort.patients, classes)
-    patients = members(read_splits(layout.splits), cell.fold, name)
-    unknown = sorted(set(patients) - set(labels.index))
+    labels, splits = read_labels(layout.cohort.patients, classes), read_splits(layout.splits)
+    unknown = set(splits["patient_id"]) - set(labels.index)
     if unknown:
-        what = f"has patients that {layout.cohort.patients} does not have, first {unknown[0]!r}"
+        what = f"has {len(unknown)} patients that {layout.cohort.patients} does not have"
         raise InputError([Problem(str(layout.splits), what, SPLITS)])
     store = read_store(layout.cohort.store(cell.modality), layout.cohort.index(cell.modality))
-    examples = examples_of(store, cell.modality, labels[patients], classes, input_size_of(study, cell.backbone))
-    if not len(examples):
-        what = f"has no {cell.modality} image in the {name} part of fold {cell.fold}"
-        raise InputError([Problem(str(layout.splits), what, SPLITS)])
-    return examples
+    data = FoldData(store, cell.modality, labels, splits, cell.fold, classes, input_size_of(study, cell.backbone))
+    for part in ("train", "inner", "test"):
+        if not store.index["patient_id"].isin(data.members(part)).any():
+            what = f"has no {cell.modality} image in the {part} part of fold {cell.fold}"
+            raise InputError([Problem(str(layout.splits), what, SPLITS)])
+    return data
 
 
-def _identified(predictions: pd.DataFrame, cell: Cell, part: str) -> pd.DataFrame:
-    """Return predictions with the axes of the cell and the part in front."""
-    identity = {**dict(named(cell)), "part": part}
+def _identified(predictions: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+    """Return predictions with the axes of the cell in front."""
+    identity = dict(named(cell))
     return predictions.assign(**identity)[[*identity, *predictions.columns]]

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from sonogrid.config.training import Training
 from sonogrid.console import progress
 from sonogrid.files import read_json, remove_leftovers, sha256, whole_files, write_csv, write_json
 from sonogrid.fits.checkpoint import Checkpoint
@@ -23,11 +22,11 @@ from sonogrid.fits.weights import fingerprint_of, save_weights, weights_problem
 from sonogrid.problems import InputError, Problem
 from sonogrid.provenance import whereabouts
 from sonogrid.training.backbones import WeightsError, best_device
-from sonogrid.training.examples import Examples
-from sonogrid.training.fit import DivergedError, FirstModel, Fit, FitState, Keep, Resume, fit_from
+from sonogrid.training.examples import FitParts
+from sonogrid.training.fit import DivergedError, Fit, FitState, Keep, Resume, first_of, fit_recipe
 
 
-def no_tables(model: nn.Module, inner: Examples) -> dict[str, pd.DataFrame]:
+def no_tables(model: nn.Module) -> dict[str, pd.DataFrame]:
     """Return no tables: for a fit that predicts nothing."""
     return {}
 
@@ -39,19 +38,18 @@ class FitSpec:
     name: str
     """what messages call it"""
     recipe: Recipe
-    training: Training
     training_key: str
-    """where the config has `training`"""
+    """where the config has the recipe's `training`"""
     first_weights: Path | None
-    parts: Callable[[], tuple[Examples, Examples]]
-    """loads the training and the inner part"""
+    parts: Callable[[], FitParts]
+    """reads the data"""
     certificate: Path
     folder: Path
     files: tuple[str, ...]
     """names of what it leaves, run.json first"""
     checkpoint: Path
-    tables: Callable[[nn.Module, Examples], Mapping[str, pd.DataFrame]] = no_tables
-    """from the fitted model and the inner part, the tables that it leaves besides: name of the file -> table"""
+    tables: Callable[[nn.Module], Mapping[str, pd.DataFrame]] = no_tables
+    """from the fitted model, the tables that it leaves besides: name of the file -> table"""
     noted: Mapping[str, Any] = field(default_factory=dict)
     """what run.json has besides the recipe"""
 
@@ -73,13 +71,15 @@ def run_fit(spec: FitSpec, place: str = "", together: int = 1) -> bool:
     if is_done(spec.folder, spec.files, recipe):
         print(f"{spec.name}{place}: done before with the same recipe, kept", file=sys.stderr)
         return False
-    (spec.folder / "run.json").unlink(missing_ok=True)
+    # The record first: where it is, the others are of the same fit.
+    for name in spec.files:
+        (spec.folder / name).unlink(missing_ok=True)
     remove_leftovers(spec.folder, spec.checkpoint.parent)
     device = best_device()
     checkpoint = Checkpoint(spec.checkpoint, recipe, whereabouts(device_name(device)) | {"cells_at_once": together})
-    train, inner = spec.parts()
+    parts = spec.parts()
     first_weights: list[str] = []
-    with progress(f"{spec.name}{place}", spec.training.epochs) as advance:
+    with progress(f"{spec.name}{place}", recipe["training"]["epochs"]) as advance:
 
         def resume(model: nn.Module) -> FitState | None:
             first_weights.append(fingerprint_of(model))
@@ -93,8 +93,8 @@ def run_fit(spec: FitSpec, place: str = "", together: int = 1) -> bool:
                 advance(f"inner log loss {state['fit']['history'][-1]['inner_loss']:.3f}")
             checkpoint.keep(state)
 
-        model, result = _fit(spec, train, inner, device, resume, keep)
-    tables = spec.tables(model, inner)
+        model, result = _fit(spec, parts, device, resume, keep)
+    tables = spec.tables(model)
     attempts = checkpoint.attempts(len(result.history))
     known = {"first_weights": first_weights[0], "certificate": sha256(spec.certificate), **spec.noted}
     record = run_record(recipe, result, attempts, **known)
@@ -119,18 +119,12 @@ def secure(spec: FitSpec) -> None:
     checkpoint.keep({"fit": reached, "best_weights": load_file(spec.folder / spec.weights), "done": True})
 
 
-def _fit(
-    spec: FitSpec, train: Examples, inner: Examples, device: torch.device, resume: Resume, keep: Keep
-) -> tuple[nn.Module, Fit]:
-    """Fit by the values of the recipe. Raise InputError if first weights cannot be used, or if the fit diverges."""
-    recipe = spec.recipe
-    size, classes = recipe["input_size"], len(recipe["classes"])
-    first = FirstModel(recipe["init_source"], recipe["backbone"], classes, size, spec.first_weights)
-    strengths, seed = recipe["training"]["augment"], recipe["random_seed"]
+def _fit(spec: FitSpec, parts: FitParts, device: torch.device, resume: Resume, keep: Keep) -> tuple[nn.Module, Fit]:
+    """Fit by the recipe. Raise InputError if first weights cannot be used, or if the fit diverges."""
     try:
-        return fit_from(first, train, inner, spec.training, strengths, seed, device, resume, keep)
+        return fit_recipe(spec.recipe, spec.first_weights, parts, device, resume, keep)
     except WeightsError as error:
-        raise InputError([weights_problem(error, first)]) from error
+        raise InputError([weights_problem(error, first_of(spec.recipe, spec.first_weights))]) from error
     except DivergedError as error:
         what = "the inner loss was never finite"
         remedy = "Lower it, or check the first weights"

@@ -7,9 +7,9 @@ from pathlib import Path
 from sonogrid.config.study import Study
 from sonogrid.fits.inputs import read_labels, read_store
 from sonogrid.fits.life import FitSpec, run_fit
-from sonogrid.fits.recipe import corpus_inner, corpus_of, input_size_of, pretraining_recipe, pretraining_settings
+from sonogrid.fits.recipe import corpus_inner, corpus_of, input_size_of, pretraining_recipe
 from sonogrid.layout import PRETRAINED_FILES, Layout
-from sonogrid.training.examples import Examples, examples_of, joined
+from sonogrid.training.examples import FitParts, corpus_parts
 
 
 def pretrain(init: str, backbone: str, seed: int, study: Study, checkpoints: Path, threads: int) -> None:
@@ -29,7 +29,6 @@ def pretraining_spec(init: str, backbone: str, seed: int, study: Study, checkpoi
     return FitSpec(
         name=f"pretrain {init} {backbone} seed {seed}",
         recipe=pretraining_recipe(init, backbone, seed, study, threads),
-        training=pretraining_settings(init, study),
         training_key=f"inits.{init}.training",
         first_weights=None,
         parts=lambda: _parts(init, backbone, study),
@@ -41,15 +40,9 @@ def pretraining_spec(init: str, backbone: str, seed: int, study: Study, checkpoi
     )
 
 
-def _parts(init: str, backbone: str, study: Study) -> tuple[Examples, Examples]:
-    """Return the training and the inner part of a corpus, all its modalities together."""
+def _parts(init: str, backbone: str, study: Study) -> FitParts:
+    """Read a corpus, all its modalities together. Raise InputError."""
     corpus, (modalities, classes) = Layout(study.results).corpus(init), corpus_of(init, study)
     labels = read_labels(corpus.patients, classes)
-    inner = labels.index.isin(corpus_inner(init, study))
     stores = {modality: read_store(corpus.store(modality), corpus.index(modality)) for modality in modalities}
-    size = input_size_of(study, backbone)
-    train_part, inner_part = (
-        joined([examples_of(store, modality, part, classes, size) for modality, store in stores.items()])
-        for part in (labels[~inner], labels[inner])
-    )
-    return train_part, inner_part
+    return corpus_parts(stores, labels, corpus_inner(init, study), classes, input_size_of(study, backbone))

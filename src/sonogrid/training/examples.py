@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +32,60 @@ class Examples:
         return len(self.labels)
 
 
-def members(splits: pd.DataFrame, fold: int, part: str) -> pd.Series[str]:
-    """Return the patients of one part (train, inner or test) of a fold."""
-    return splits.loc[(splits["fold"] == fold) & (splits["part"] == part), "patient_id"]
+@dataclass(frozen=True)
+class FitParts:
+    """What a model is fitted on, and what chooses the epoch."""
+
+    train: Examples
+    inner: Examples
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """What the examples of a cell are made from; `labels`: patient_id -> class name, `splits` as splits.csv."""
+
+    store: Store
+    modality: str
+    labels: pd.Series[str]
+    splits: pd.DataFrame
+    fold: int
+    classes: Sequence[str]
+    input_size: int
+
+    def members(self, part: str) -> pd.Series[str]:
+        """Return the patients of one part (train, inner or test) of the fold."""
+        return self.splits.loc[(self.splits["fold"] == self.fold) & (self.splits["part"] == part), "patient_id"]
+
+    def examples(self, part: str) -> Examples:
+        """Return the images of one part."""
+        return examples_of(self.store, self.modality, self.labels[self.members(part)], self.classes, self.input_size)
+
+    def parts(self) -> FitParts:
+        """Return what the model is fitted on; the held-out part is not among it."""
+        return FitParts(train=self.examples("train"), inner=self.examples("inner"))
+
+    def predicted(self) -> dict[str, Examples]:
+        """Return the parts that the fitted model predicts, by name, in the order of their rows."""
+        return {part: self.examples(part) for part in ("inner", "test")}
+
+
+def corpus_parts(
+    stores: Mapping[str, Store],
+    labels: pd.Series[str],
+    inner: Collection[str],
+    classes: Sequence[str],
+    input_size: int,
+) -> FitParts:
+    """Return a corpus as parts: patients in `inner` choose the epoch, all others are fitted on.
+
+    `stores`: modality -> store, joined in this order; `labels`: patient_id -> class name.
+    """
+    chosen = labels.index.isin(list(inner))
+    train, held = (
+        joined([examples_of(store, modality, part, classes, input_size) for modality, store in stores.items()])
+        for part in (labels[~chosen], labels[chosen])
+    )
+    return FitParts(train=train, inner=held)
 
 
 def examples_of(

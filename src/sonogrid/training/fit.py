@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from sonogrid.training.backbones import (
     normalise,
     seeded,
 )
-from sonogrid.training.examples import Examples, balanced_weights
+from sonogrid.training.examples import Examples, FitParts, balanced_weights
 
 FitState = dict[str, Any]
 """A fit between two epochs: tensors, numbers, texts, and lists and mappings of them; no other objects."""
@@ -171,21 +171,30 @@ class FirstModel:
     weights: Path | None
 
 
-def fit_from(
-    first: FirstModel,
-    train: Examples,
-    inner: Examples,
-    training: Training,
-    strengths: Strengths,
-    seed: int,
+def first_of(recipe: Mapping[str, Any], weights: Path | None) -> FirstModel:
+    """Return the model that a recipe starts from; `weights` is the file that it names, if there is one."""
+    n_classes = len(recipe["classes"])
+    return FirstModel(recipe["init_source"], recipe["backbone"], n_classes, recipe["input_size"], weights)
+
+
+def fit_recipe(
+    recipe: Mapping[str, Any],
+    weights: Path | None,
+    parts: FitParts,
     device: torch.device,
     resume: Resume,
     keep: Keep = forget,
 ) -> tuple[nn.Module, Fit]:
-    """Build a model and `fit` it; every random number follows from `seed`. Raise WeightsError and what `fit` raises."""
+    """Build a model and `fit` it by the values of its recipe and by nothing else.
+
+    Every random number follows from `random_seed`. Raise WeightsError and what `fit` raises.
+    """
+    first, training = first_of(recipe, weights), Training.model_validate(recipe["training"])
+    strengths, seed = recipe["training"]["augment"], recipe["random_seed"]
     with seeded(seed):
         model = first_model(first.source, first.backbone, first.n_classes, first.input_size, first.weights)
-        return model, fit(model, train, inner, training, strengths, seed, device, resume(model), keep)
+        start = resume(model)
+        return model, fit(model, parts.train, parts.inner, training, strengths, seed, device, start, keep)
 
 
 def fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,16 @@ from torch import nn
 
 from sonogrid.training.backbones import logits_of
 from sonogrid.training.examples import Examples
+
+
+def predictions_by_part(model: nn.Module, parts: Mapping[str, Examples], classes: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of `predictions_of` for every part, one after the other, with the part in front."""
+    tables = []
+    for part, examples in parts.items():
+        table = predictions_of(model, examples, classes)
+        table.insert(0, "part", part)
+        tables.append(table)
+    return pd.concat(tables)
 
 
 def predictions_of(model: nn.Module, examples: Examples, classes: Sequence[str]) -> pd.DataFrame:

@@ -148,7 +148,7 @@ def test_first_weights_that_do_not_fit_are_an_input_error(study):
         ("cohort/patients.csv", None, "cannot be read (No such file or directory). Read the cohort again"),
         ("cohort/patients.csv", "id\n1\n", "is damaged (KeyError). Read the cohort again"),
         ("cohort/patients.csv", "patient_id,label\np00,x\n", "has patients of class 'x', and the classes are benign"),
-        ("cohort/patients.csv", "patient_id,label\np00,benign\n", "has patients that "),
+        ("cohort/patients.csv", "patient_id,label\np00,benign\n", " patients that "),
         ("splits.csv", None, "cannot be read (No such file or directory). Make the splits again"),
         ("splits.csv", "patient_id,fold\np00,0\n", "must have the columns patient_id, fold, part"),
         ("splits.csv", "patient_id,fold,part\np00,0,train\n", "has no bmode image in the inner part of fold 0"),

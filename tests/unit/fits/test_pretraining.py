@@ -67,9 +67,9 @@ def test_inner_part_is_drawn_by_the_rule_of_the_folds_and_not_by_seed_or_backbon
     recipes = [pretraining_spec(*WHICH, seed, study, study.results, 1).recipe for seed in (0, 1)]
     assert recipes[0]["inner_part"] == recipes[1]["inner_part"]
     assert recipes[0]["random_seed"] != recipes[1]["random_seed"]
-    train, held = pretraining_spec(*WHICH, 0, study, study.results, 1).parts()
-    assert set(held.patients) == inner and set(train.patients).isdisjoint(inner)
-    assert len(train) == 24 and len(held) == 8, "two modalities of 16 patients"
+    parts = pretraining_spec(*WHICH, 0, study, study.results, 1).parts()
+    assert set(parts.inner.patients) == inner and set(parts.train.patients).isdisjoint(inner)
+    assert len(parts.train) == 24 and len(parts.inner) == 8, "two modalities of 16 patients"
 
 
 def test_a_fraction_that_divides_alike_fits_nothing_again(study):

@@ -65,7 +65,42 @@ DECIDING = {
     "softmax of predictions": ("training/predict.py", "logits - logits.max(axis=1, keepdims=True)", "logits", EVERY),
     "what is seeded": ("training/fit.py", "    with seeded(seed):", "    with seeded(seed + 1):", EVERY),
     "batch of predictions": ("training/backbones.py", "batch_size: int = 64", "batch_size: int = 32", EVERY),
-    "patients of a part": ("training/examples.py", '(splits["part"] == part)', '(splits["part"] != part)', EVERY),
+    "patients of a part": (
+        "training/examples.py",
+        '(self.splits["part"] == part)',
+        '(self.splits["part"] != part)',
+        EVERY,
+    ),
+    "part that chooses the epoch": (
+        "training/examples.py",
+        'inner=self.examples("inner")',
+        'inner=self.examples("test")',
+        EVERY,
+    ),
+    "part that a corpus is fitted on": (
+        "training/examples.py",
+        "(labels[~chosen], labels[chosen])",
+        "(labels, labels[chosen])",
+        EVERY,
+    ),
+    "parts of a fit": (
+        "training/fit.py",
+        "fit(model, parts.train, parts.inner",
+        "fit(model, parts.inner, parts.train",
+        EVERY,
+    ),
+    "seed that a recipe names": (
+        "training/fit.py",
+        'recipe["training"]["augment"], recipe["random_seed"]',
+        'recipe["training"]["augment"], 7',
+        EVERY,
+    ),
+    "parts that are predicted": (
+        "training/examples.py",
+        'for part in ("inner", "test")',
+        'for part in ("train", "test")',
+        EVERY,
+    ),
     "new module in training": ("training/more.py", None, "CHANGED = True\n", EVERY),
     "legality of a transform": (
         *("config/augment_contract.py", 'Ruling("gain", False, _CDFI', 'Ruling("gain", True, _CDFI'),

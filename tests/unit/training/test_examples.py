@@ -3,7 +3,7 @@ import pandas as pd
 import torch
 
 from sonogrid.images.store import Store
-from sonogrid.training.examples import examples_of, joined, members, resized
+from sonogrid.training.examples import FoldData, corpus_parts, examples_of, joined, resized
 
 PIXELS = np.arange(4 * 8 * 8 * 3, dtype=np.uint32).astype(np.uint8).reshape(4, 8, 8, 3)
 INDEX = pd.DataFrame({"row": range(4), "image_id": ["i0", "i1", "i2", "i3"], "patient_id": ["p1", "p0", "p1", "p2"]})
@@ -39,20 +39,39 @@ def test_resizing_averages_and_keeps_the_mean():
     assert torch.equal(resized(checker, 8), checker)
 
 
-def test_members_are_the_patients_of_one_part_of_one_fold():
-    splits = pd.DataFrame(
-        [
-            ("a", 0, "train"),
-            ("b", 0, "inner"),
-            ("c", 0, "test"),
-            ("a", 1, "test"),
-            ("b", 1, "train"),
-            ("c", 1, "train"),
-        ],
-        columns=["patient_id", "fold", "part"],
-    )
-    found = {(fold, part): list(members(splits, fold, part)) for fold in (0, 1) for part in ("train", "inner", "test")}
-    assert found == {
-        **{(0, "train"): ["a"], (0, "inner"): ["b"], (0, "test"): ["c"]},
-        **{(1, "train"): ["b", "c"], (1, "inner"): [], (1, "test"): ["a"]},
-    }
+SPLITS = pd.DataFrame(
+    [
+        ("p0", 0, "train"),
+        ("p1", 0, "inner"),
+        ("p2", 0, "test"),
+        ("p0", 1, "test"),
+        ("p1", 1, "train"),
+        ("p2", 1, "inner"),
+    ],
+    columns=["patient_id", "fold", "part"],
+)
+LABELS = pd.Series({"p0": "a", "p1": "b", "p2": "a"})
+
+
+def fold_data(fold):
+    return FoldData(STORE, "cdfi", LABELS, SPLITS, fold, ("a", "b"), 8)
+
+
+def test_parts_of_a_fold_are_the_images_of_their_patients():
+    for fold, train, inner, test in ((0, ["p0"], ["p1", "p1"], ["p2"]), (1, ["p1", "p1"], ["p2"], ["p0"])):
+        data = fold_data(fold)
+        parts, predicted = data.parts(), data.predicted()
+        assert (parts.train.patients.tolist(), parts.inner.patients.tolist()) == (train, inner)
+        assert list(predicted) == ["inner", "test"]
+        assert [predicted[part].patients.tolist() for part in predicted] == [inner, test]
+        # The held-out patients are in nothing that a model is fitted on or chosen by.
+        assert not {*test} & {*parts.train.patients, *parts.inner.patients}
+
+
+def test_a_corpus_is_divided_by_its_inner_patients_over_all_modalities():
+    parts = corpus_parts({"bmode": STORE, "cdfi": STORE}, LABELS, {"p1"}, ("a", "b"), 8)
+    assert parts.train.patients.tolist() == ["p0", "p2"] * 2
+    assert parts.inner.patients.tolist() == ["p1", "p1"] * 2
+    assert parts.train.modalities.tolist() == ["bmode"] * 2 + ["cdfi"] * 2
+    again = corpus_parts({"bmode": STORE, "cdfi": STORE}, LABELS[::-1], {"p1"}, ("a", "b"), 8)
+    assert again.train.image_ids.tolist() == parts.train.image_ids.tolist(), "whatever the order of patients"
