@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from sonogrid.config.images import Canvas
 from sonogrid.images.boxes import blackened, crop
 from sonogrid.images.colour import inverted, measurement_channels
 from sonogrid.images.colour_bar import bar_for
-from sonogrid.images.framing import Framing, layout_of
+from sonogrid.images.framing import Framing, framing_of, layout_of
 from sonogrid.images.geometry import Placement, letterbox
 
 
@@ -23,21 +25,30 @@ class Canonical:
     place: Placement
 
 
-def canonical(picture: Picture, framing: Framing, size: int, pixel_aspect: float = 1.0) -> Canonical:
+def canonical(picture: Picture, framing: Framing, size: int, aspect: float = 1.0) -> Canonical:
     """Make one H x W x 3 picture canonical: masked boxes black, scan area cut out, letterboxed.
 
-    `pixel_aspect` is width by height of a pixel in mm. Raises ValueError if a box is not inside the picture.
+    `aspect` is width by height of a pixel in mm. Raises ValueError if a box is not inside the picture.
     """
     shown = crop(blackened(picture, framing.masked) if framing.masked else picture, framing.scan)
-    return Canonical(*letterbox(shown, size, pixel_aspect))
+    return Canonical(*letterbox(shown, size, aspect))
 
 
-def make_canvas(
-    picture: Picture, framing: Framing, pixel_aspect: float, modality: str, device: str, how: Canvas
-) -> Canonical:
-    """Make the canvas of a picture: as shown, or with its colours decoded to measurements. Raises ValueError if not."""
-    shown = picture if how.channels == "rgb" else _measured(picture, framing, modality, device, how)
-    return canonical(shown, framing, how.size, pixel_aspect)
+def make_canvas(picture: Picture, row: Mapping[str, Any], how: Canvas) -> Canonical:
+    """Make the canvas of the picture of a manifest's row: as shown, or with its colours decoded to measurements.
+
+    Raises ValueError for a row whose boxes or lengths the picture cannot have.
+    """
+    framing = framing_of(row)
+    shown = picture if how.channels == "rgb" else _measured(picture, framing, row["modality"], row["device"], how)
+    return canonical(shown, framing, how.size, pixel_aspect(row))
+
+
+def pixel_aspect(row: Mapping[str, Any]) -> float:
+    """Return width by height of a pixel in mm; 1 where the source does not say it (None or NaN)."""
+    lengths = [row[f"mm_per_pixel_{axis}"] for axis in "xy"]
+    wide, high = (np.nan if length is None else float(length) for length in lengths)
+    return 1.0 if np.isnan(wide) or np.isnan(high) else wide / high
 
 
 def _measured(picture: Picture, framing: Framing, modality: str, device: str, how: Canvas) -> Picture:

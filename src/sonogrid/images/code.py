@@ -22,6 +22,7 @@ NO_PIXELS = ("none: it finds files and passes them on, and touches no pixel",)
 CARRIED = MappingProxyType(
     {
         LOOK: {
+            "sonogrid.cohort.sources": ("files", "scan", "mm_per_pixel", "modality"),
             "sonogrid.config.cohort": ("layout", "settings"),
             "sonogrid.config.modalities": ("modality",),
             "sonogrid.images.messages": REFUSED,

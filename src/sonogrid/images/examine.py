@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -27,8 +26,8 @@ from sonogrid.console import Advance, silent
 from sonogrid.files import digest, read_once, sha256, whole_file
 from sonogrid.images.code import LOOK, deciding_code
 from sonogrid.images.framing import framing_columns, layout_of
-from sonogrid.images.look import bars_to_keep, blackened_outside, frame_picture, lesion_axes
-from sonogrid.images.messages import TextRemains
+from sonogrid.images.look import look_at
+from sonogrid.images.messages import BarOutside, TextRemains
 from sonogrid.images.patient_axes import patient_axes
 from sonogrid.images.seen import Look, Seen
 from sonogrid.parallel import in_order
@@ -174,26 +173,22 @@ def _look_at(
     except InputError as error:
         return Found(problems=error.problems)
     try:
-        framing = frame_picture(picture, source.modality, source.device, source.scan, config)
+        seen = look_at(picture, masks, source, config, copied)
     except TextRemains as error:
         remedy = "Take it out of the data, or give the device a narrower scan area (cohort.layouts)"
         return Found(problems=(Problem(str(source.path), str(error), remedy),), refused=True)
+    except BarOutside as error:
+        return Found(problems=(Problem(str(source.path), str(error), "Correct colour_bar in cohort.layouts"),))
     except ValueError as error:
         remedy = "Correct the scan area in the source or in cohort.layouts"
         return Found(problems=(Problem(str(source.path), str(error), remedy),))
-    try:
-        bars = bars_to_keep(picture, framing.scan, source.device, config) if copied else []
-    except ValueError as error:
-        return Found(problems=(Problem(str(source.path), str(error), "Correct colour_bar in cohort.layouts"),))
-    mask = _made_mask(source, folder, copied)
-    if mask is not None:
-        _save(np.logical_or.reduce(masks).astype(np.uint8) * np.uint8(255), mask)
-    file = _picture_path(source, folder, copied)
-    if copied:
-        _save(blackened_outside(picture, framing, bars), file)
+    file, mask = _picture_path(source, folder, copied), _made_mask(source, folder, copied)
+    for pixels, target in ((seen.mask, mask), (seen.copy, file)):
+        if pixels is not None and target is not None:
+            _save(pixels, target)
     height, width = picture.shape[:2]
-    axes = lesion_axes(masks, framing, source.mm_per_pixel)
-    return Found(key, Look(sha256(file), width, height, framing, axes, "" if mask is None else sha256(mask)))
+    mask_sha256 = "" if mask is None else sha256(mask)
+    return Found(key, Look(sha256(file), width, height, seen.framing, seen.axes_mm, mask_sha256))
 
 
 _sha256 = read_once(sha256)

@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from sonogrid.arrays import Box, Mask, Picture
+from sonogrid.cohort.sources import Source
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.images.axes import axes_mm
 from sonogrid.images.boxes import blackened, crop, is_inside, moved, only
 from sonogrid.images.colour_bar import find_bars
 from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import Framing, layout_of
-from sonogrid.images.messages import outside
+from sonogrid.images.messages import BarOutside, outside
 from sonogrid.images.views import view_of
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is seen of a source picture, and what is written of it."""
+
+    framing: Framing
+    axes_mm: tuple[float, float] | None
+    """long and short axis of the lesion, where there is one and its scale is known"""
+    mask: Picture | None
+    """union of its masks, H x W of 0 and 255; None without a mask"""
+    copy: Picture | None
+    """the picture as a study with pseudonyms keeps it; None where none is kept"""
+
+
+def look_at(picture: Picture, masks: Sequence[Mask], source: Source, config: CohortConfig, copied: bool) -> Looked:
+    """Look at a picture and its masks; `copied`: a copy without what is not kept is wanted.
+
+    Raises ValueError for boxes that are not inside the picture (BarOutside, if it is the colour bar of the device's
+    layout), and TextRemains.
+    """
+    framing = frame_picture(picture, source.modality, source.device, source.scan, config)
+    return Looked(
+        framing=framing,
+        axes_mm=lesion_axes(masks, framing, source.mm_per_pixel),
+        mask=np.logical_or.reduce(masks).astype(np.uint8) * np.uint8(255) if masks else None,
+        copy=blackened_outside(picture, framing, bars_to_keep(picture, framing.scan, source.device, config))
+        if copied
+        else None,
+    )
 
 
 def frame_picture(picture: Picture, modality: str, device: str, told: Box | None, config: CohortConfig) -> Framing:
@@ -42,14 +74,14 @@ def frame_picture(picture: Picture, modality: str, device: str, told: Box | None
 def bars_to_keep(picture: Picture, scan: Box, device: str, config: CohortConfig) -> list[Box]:
     """The colour bars that a copy of the picture keeps: that of the device's layout, else those found that have colour.
 
-    Bars with readable text are left out, unless burned_in_text is keep. Raises ValueError if the layout's bar is not
+    Bars with readable text are left out, unless burned_in_text is keep. Raises BarOutside if the layout's bar is not
     inside the picture.
     """
     layout = layout_of(device, config.layouts)
     if layout is not None and layout.colour_bar is not None:
         bars = [Box(*layout.colour_bar)]
         if not is_inside(bars[0], picture):
-            raise outside("colour bar", bars[0], picture)
+            raise BarOutside(*outside("colour bar", bars[0], picture).args)
     else:
         bars = [bar.box for bar in find_bars(picture, scan) if not bar.grey]
     if config.burned_in_text == "keep":

@@ -9,6 +9,10 @@ class TextRemains(ValueError):  # noqa: N818 - it says what is the case, not wha
     """Text can still be read in a picture after all that was found is black; never says what it reads."""
 
 
+class BarOutside(ValueError):  # noqa: N818 - it says what is the case, not what went wrong
+    """The colour bar of a device's layout is not inside the picture."""
+
+
 def text_remains(places: int, rounds: int) -> TextRemains:
     """Return the error of text that is left."""
     return TextRemains(f"readable text is left in {places} places after {rounds} rounds of masking")

@@ -19,7 +19,7 @@ from sonogrid.config.images import Canvas
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.console import Advance, silent
 from sonogrid.files import digest, sha256, whole_file, write_csv
-from sonogrid.images.canvas import Canonical, make_canvas
+from sonogrid.images.canvas import Canonical, make_canvas, pixel_aspect
 from sonogrid.images.code import CANVAS, deciding_code
 from sonogrid.images.framing import SCAN, framing_columns, framing_of, layout_of
 from sonogrid.images.geometry import placement
@@ -121,7 +121,7 @@ def canvas_recipe(row: Mapping[str, Any], how: Canvas) -> dict[str, Any]:
         "decoder": row["decoder"],
         "decoding": decoding_of(row["decoding"]),
         "framing": framing_columns(framing_of(row)),
-        "pixel_aspect": _pixel_aspect(row),
+        "pixel_aspect": pixel_aspect(row),
         "modality": MODALITIES[row["modality"]].pixel_facts,
         "size": how.size,
         "channels": how.channels,
@@ -169,7 +169,7 @@ def open_store(npy: Path, csv: Path) -> Store:
 def _canvas_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Made | Problem:
     path = Path(row["path"])
     try:
-        framing, aspect = framing_of(row), _pixel_aspect(row)
+        framing, aspect = framing_of(row), pixel_aspect(row)
         if not path.is_file() or sha256(path) != row["sha256"]:
             state = "has changed since the cohort was read" if path.is_file() else "is gone since the cohort was read"
             return Problem(str(path), state, _COHORT_AGAIN)
@@ -178,18 +178,12 @@ def _canvas_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Made | Pro
             width, height = framing.scan.x1 - framing.scan.x0, framing.scan.y1 - framing.scan.y0
             return Made(Canonical(np.array(known), placement(width, height, how.size, aspect)[0]), reused=True)
         picture = decoder_of(row["decoder"]).decode(path, decoding_of(row["decoding"]))
-        return Made(make_canvas(picture, framing, aspect, row["modality"], row["device"], how))
+        return Made(make_canvas(picture, row, how))
     except InputError as error:
         return error.problems[0]
     except (ValueError, ZeroDivisionError) as error:
         remedy = "Correct mm per pixel and scan area in the cohort's source, or cohort.layouts"
         return Problem(f"{path} (image_id {row['image_id']!r})", str(error), remedy)
-
-
-def _pixel_aspect(row: Mapping[str, Any]) -> float:
-    """Width by height of a pixel in mm; 1 where the source does not say it."""
-    wide, high = row["mm_per_pixel_x"], row["mm_per_pixel_y"]
-    return 1.0 if pd.isna(wide) or pd.isna(high) else float(wide) / float(high)
 
 
 def _canvas_sha256(canvas: Picture) -> str:

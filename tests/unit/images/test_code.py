@@ -78,6 +78,10 @@ EDITS = [
     ("cohort/dicom.py", '_INDEX = "dicomdir"', '_INDEX = "index"', NOTHING),
     ("images/frame.py", "SECOND_VIEW = 0.25", "SECOND_VIEW = 0.3", LOOKS),
     ("images/look.py", 'config.dual_view == "split"', 'config.dual_view != "keep"', LOOKS),
+    ("images/look.py", "copy=blackened_outside(picture, framing, ", "copy=only(picture, ", LOOKS),
+    ("images/look.py", "lesion_axes(masks, framing", "lesion_axes(masks[:1], framing", LOOKS),
+    ("images/look.py", "source.device, source.scan, config)", "source.device, None, config)", LOOKS),
+    ("images/canvas.py", "how.size, pixel_aspect(row))", "how.size, 1.0)", CANVASES),
     ("images/axes.py", "HARMONICS = 8", "HARMONICS = 9", LOOKS),
     ("images/text.py", "MARGIN = 3", "MARGIN = 4", LOOKS),
     ("images/geometry.py", "Resampling.BILINEAR)", "Resampling.BICUBIC)", CANVASES),
@@ -119,8 +123,8 @@ def keys() -> dict[str, set[str]]:
         }
     )
     source = Source("x", "x", "x", "a", "bmode", Path(__file__))
-    row = dict.fromkeys(IMAGE_COLUMNS, "") | {"modality": "bmode", "decoder": "pictures", "mm_per_pixel_x": np.nan}
-    row |= {"scan_x0": 0, "scan_y0": 0, "scan_x1": 1, "scan_y1": 1}
+    row = dict.fromkeys(IMAGE_COLUMNS, "") | {"modality": "bmode", "decoder": "pictures"}
+    row |= {"scan_x0": 0, "scan_y0": 0, "scan_x1": 1, "scan_y1": 1, "mm_per_pixel_x": np.nan, "mm_per_pixel_y": np.nan}
     recipe = canvas_recipe(row, Canvas(size=16))
     for facts in (recipe, look_key(source, "pictures", config, copied=False)):
         assert digest(**facts)
