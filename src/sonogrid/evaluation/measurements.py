@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from sonogrid.config.results import Statistics
+from sonogrid.evaluation import primary
 from sonogrid.evaluation.intervals import (
     INTERVALS,
     Estimate,
@@ -34,7 +35,6 @@ from sonogrid.evaluation.metrics import (
     Float64s,
     Int64s,
     Metric,
-    Pooling,
     class_codes,
     pool_patients,
     score_images,
@@ -44,12 +44,6 @@ from sonogrid.grid import AXES, CONFIGURATION, derive_seed
 from sonogrid.multiplicity import holm
 from sonogrid.problems import Problems
 
-PRIMARY_METRIC = "roc_auc_ovo"
-"""The metric of effects, tables and figures; a name of METRICS that has one value and intervals."""
-PRIMARY_LEVEL = "patient"
-PRIMARY_POOLING: Pooling = "log"
-INTERVAL_METHOD = "bca"
-"""The interval of effects, tables and figures; a name of INTERVALS."""
 MEAN = "mean"
 """In the columns `fold` and `seed`: the mean over folds, and over seeds."""
 POOLED = "pooled"
@@ -76,19 +70,26 @@ def read_measurements(path: Path) -> pd.DataFrame:
     return table.assign(**table[numbers].map(exact_number))
 
 
-def primary_rows(metrics: pd.DataFrame) -> pd.DataFrame:
+def primary_metric() -> Metric:
+    """Return the metric of effects, tables and figures."""
+    return METRICS[primary.PRIMARY_METRIC]
+
+
+def primary_rows(metrics: pd.DataFrame, metric: str = "") -> pd.DataFrame:
     """Return the rows of metrics.csv that tables and figures show: one per configuration, in the order of the file.
 
-    The primary metric at patient level with the log-opinion pool, averaged over folds and seeds, with the limits of
-    INTERVAL_METHOD; where these are not defined, low and high are NaN and the note has the reason.
+    A metric of one value, without a name the primary one, at patient level with the log-opinion pool, averaged over
+    folds and seeds, with the limits of INTERVAL_METHOD if the metric has intervals; where these are not defined, low
+    and high are NaN and the note has the reason.
     """
+    shown = METRICS[metric] if metric else primary_metric()
     wanted = {
         "seed": MEAN,
         "fold": MEAN,
-        "level": PRIMARY_LEVEL,
-        "pooling": PRIMARY_POOLING,
-        "metric": PRIMARY_METRIC,
-        "method": INTERVAL_METHOD,
+        "level": primary.PRIMARY_LEVEL,
+        "pooling": primary.PRIMARY_POOLING,
+        "metric": shown.name,
+        "method": primary.INTERVAL_METHOD if shown.intervals else "",
     }
     chosen = metrics[list(wanted)].astype("str").eq(pd.Series(wanted)).all(axis=1)
     return metrics[chosen].reset_index(drop=True)
@@ -138,10 +139,10 @@ def effects(
     init, reference = statistics.pretraining_effect
     compared = predictions[predictions["init"].isin([init, reference])]
     resamples = _resamples(predictions, statistics, seed)
-    metric = METRICS[PRIMARY_METRIC]
+    metric = primary_metric()
     values: dict[Any, Estimate] = {}
     for key, of_one in compared.groupby(CONFIGURATION, sort=False):
-        seeds = _by_seed(pool_patients(of_one, classes, PRIMARY_POOLING), classes, resamples)
+        seeds = _by_seed(pool_patients(of_one, classes, primary.PRIMARY_POOLING), classes, resamples)
         values[key] = _mean_over_seeds(metric, seeds)[0]
     partners = list(dict.fromkeys((backbone, modality) for backbone, _, modality in values))
     _refuse_lonely(values, partners, (init, reference))
@@ -152,7 +153,7 @@ def effects(
     if len(differences) > 1:
         differences["all", "all"] = mean_estimate(list(differences.values()))
     rows = [_effect_row(key, difference, compared, statistics) for key, difference in differences.items()]
-    table = pd.DataFrame(rows).assign(init=init, reference=reference, metric=PRIMARY_METRIC)
+    table = pd.DataFrame(rows).assign(init=init, reference=reference, metric=primary.PRIMARY_METRIC)
     table = table.assign(p_holm=holm(table["p"].to_numpy()), simulated=_simulated(predictions, patients))
     return table.reindex(columns=EFFECT_COLUMNS)
 
@@ -238,16 +239,16 @@ def _configuration_rows(
     predictions: pd.DataFrame, classes: Sequence[str], statistics: Statistics, resamples: Resamples
 ) -> Iterator[dict[str, Any]]:
     """The rows of metrics.csv of one configuration, without its identity."""
-    every, primary = list(METRICS.values()), [METRICS[PRIMARY_METRIC]]
+    every = list(METRICS.values())
     for level, pooling, metrics, scored in (
         ("patient", "log", every, pool_patients(predictions, classes, "log")),
-        ("patient", "mean", primary, pool_patients(predictions, classes, "mean")),
+        ("patient", "mean", [primary_metric()], pool_patients(predictions, classes, "mean")),
         ("image", "", every, score_images(predictions, classes)),
     ):
         seeds = _by_seed(scored, classes, resamples)
         for metric in metrics:
             estimates: list[Estimate] = []
-            if metric.intervals and (level, pooling) == (PRIMARY_LEVEL, PRIMARY_POOLING):
+            if metric.intervals and (level, pooling) == (primary.PRIMARY_LEVEL, primary.PRIMARY_POOLING):
                 estimates = _mean_over_seeds(metric, seeds)
             for row in _metric_rows(metric, seeds, classes, estimates, statistics):
                 yield {"level": level, "pooling": pooling, "metric": metric.name} | row
@@ -328,12 +329,12 @@ def _effect_row(
 ) -> dict[str, Any]:
     backbone, modality = key
     of_modality = compared if modality == "all" else compared[compared["modality"] == modality]
-    note = "" if np.isfinite(difference.value) else "not defined, as one of its AUCs, see metrics.csv"
+    note = "" if np.isfinite(difference.value) else "not defined, as one of its values is not, see metrics.csv"
     return {
         "backbone": backbone,
         "modality": modality,
         "value": difference.value,
-        **_limits(difference, INTERVAL_METHOD, statistics, note),
+        **_limits(difference, primary.INTERVAL_METHOD, statistics, note),
         "p": bootstrap_p_value(difference),
         "n_seeds": compared["seed"].nunique(),
         "n_patients": of_modality["patient_id"].nunique(),

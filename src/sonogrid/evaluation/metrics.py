@@ -13,7 +13,7 @@ pairs. Tables of several folds add up, which is the fold average with weights = 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -235,10 +235,29 @@ class Metric:
     """of a rank metric: the same value of Mann-Whitney counts and pairs, which add up over folds"""
     words_of_two: str = ""
     """its name for people in a study of two classes, if another one"""
+    short: str = ""
+    """its name inside a sentence and beside an axis, if not `words` with a small letter"""
+    source: str = ""
+    """where its form for more than two classes is defined"""
+    scale: tuple[float, float] | None = None
+    """chance and best value, if they are the same in every study: the ends of a colour scale"""
 
     def title(self, classes: Sequence[str]) -> str:
-        """Return the name for people in a study of these classes."""
-        return self.words_of_two if self.words_of_two and len(classes) == 2 else self.words
+        """Return the name for people in a study of these classes, with its unit."""
+        return self._with_unit(self.words_of_two if self.words_of_two and len(classes) == 2 else self.words)
+
+    @property
+    def label(self) -> str:
+        """The name inside a sentence and beside an axis, with its unit."""
+        return self._with_unit(self.short or self.words[0].lower() + self.words[1:])
+
+    @property
+    def weights_of_folds(self) -> str:
+        """By what `fold_mean` weighs the folds of patients, in words."""
+        return f"number of {'patients' if self.of_pairs is None else 'case pairs'}"
+
+    def _with_unit(self, name: str) -> str:
+        return f"{name} ({self.unit})" if self.unit else name
 
     def __call__(self, y: Int64s, p: Float64s, weights: Float64s | None = None) -> Float64s:
         """Return the values of weights (..., n); without weights the value of the rows as they are."""
@@ -279,25 +298,28 @@ class Metric:
 
 
 def _rank_metric(
-    name: str, words: str, of_pairs: Callable[[Float64s, Float64s], Float64s], per_class: bool = False
+    name: str, words: str, of_pairs: Callable[[Float64s, Float64s], Float64s], per_class: bool = False, source: str = ""
 ) -> Metric:
     """An AUC from its function of Mann-Whitney counts and pairs; with two classes all of them are the plain AUC."""
 
     def function(y: Int64s, p: Float64s, weights: Float64s) -> Float64s:
         return of_pairs(*mann_whitney(y, p, weights))
 
-    return Metric(name, words, True, "", function, per_class, of_pairs=of_pairs, words_of_two="ROC AUC")
+    entry = Metric(name, words, True, "", function, per_class, of_pairs=of_pairs, words_of_two="ROC AUC")
+    return replace(entry, short="AUC", source=source, scale=(0.5, 1.0))
 
+
+HAND_AND_TILL = "Hand and Till 2001, doi:10.1023/A:1010920819831"
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        _rank_metric("roc_auc_ovo", "Macro one-vs-one ROC AUC", auc_ovo),
+        _rank_metric("roc_auc_ovo", "Macro one-vs-one ROC AUC", auc_ovo, source=HAND_AND_TILL),
         _rank_metric("roc_auc_ovr", "Macro one-vs-rest ROC AUC", auc_ovr),
         _rank_metric("roc_auc_class", "One-vs-rest ROC AUC", auc_class, per_class=True),
         Metric("balanced_accuracy", "Balanced accuracy", True, "", balanced_accuracy),
         Metric("f1_macro", "Macro F1", True, "", f1_macro),
-        Metric("brier", "Brier score", False, "", brier),
+        Metric("brier", "Brier score", False, "", brier, short="Brier score"),
         Metric("log_loss", "Log loss", False, "nats", log_loss),
         # A resample repeats patients, which moves its calibration error upwards: its quantiles are no interval.
         Metric("ece", "Expected calibration error", False, "", ece, intervals=False),

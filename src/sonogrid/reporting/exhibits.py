@@ -10,19 +10,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from itertools import product
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sonogrid.config.study import Study
-from sonogrid.grid import AXES, Grid
+from sonogrid.evaluation import primary
+from sonogrid.grid import AXES, CONFIGURATION, Grid
 from sonogrid.layout import Layout
+
+if TYPE_CHECKING:
+    from sonogrid.evaluation.metrics import Metric
 
 TABLE_FORMATS = ("html", "csv", "md", "tex")
 """Formats of every table; the first is what `snakemake --report` shows."""
-AXES_SHOWN = "rows: backbone and init; columns: modality"
+COLUMN_AXIS = "modality"
+ROW_AXES = [axis for axis in CONFIGURATION if axis != COLUMN_AXIS]
+"""Axes of the rows of a table, or figure, that shows every configuration; its columns are of COLUMN_AXIS."""
+AXES_SHOWN = f"rows: {' and '.join(ROW_AXES)}; columns: {COLUMN_AXIS}"
+CEILING_METRIC = "roc_auc_ovo"
+"""What ceiling.json is of."""
 ONLY_POOLED = "Images of a patient are pooled by the log-opinion pool."
 
 
@@ -34,8 +44,8 @@ def _has_effect(study: Study) -> bool:
     return study.statistics.pretraining_effect is not None
 
 
-def _is_simulated(study: Study) -> bool:
-    return study.cohort.simulated
+def _has_ceiling(study: Study) -> bool:
+    return primary.PRIMARY_METRIC == CEILING_METRIC and study.cohort.simulated
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Exhibit:
     (study, gathered) -> Figure. Panels: (study, gathered, backbone, init, advance) -> Figure and the table of
     what it shows.
 
-    `title`, `alt` and `caption` may hold the names of FACTS and the axes of the stem in braces.
+    `title`, `alt` and `caption` may hold the names of FACTS and METRIC_FACTS and the axes of the stem in braces.
     """
 
     kind: Literal["table", "figure", "panel"]
@@ -66,6 +76,9 @@ class Exhibit:
     """Whether a study has it."""
     photograph: bool = False
     """Made of images, so that the report holds it as JPEG; otherwise a line drawing."""
+    metric: str = ""
+    """A name of METRICS that `make` takes as `metric`, and that title and caption speak of; empty for the primary one,
+    of which `make` knows."""
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -110,12 +123,20 @@ class Exhibit:
         return replace(self, stem=self.stem.format(**axes))
 
     def function(self) -> Callable[..., Any]:
-        """Return the function that makes it."""
+        """Return the function that makes it, of its metric if it has one of its own."""
         if callable(self.make):
-            return self.make
-        module, name = self.make.split(".")
-        found: Callable[..., Any] = getattr(import_module(f"sonogrid.reporting.{module}"), name)
-        return found
+            found: Callable[..., Any] = self.make
+        else:
+            module, name = self.make.split(".")
+            found = getattr(import_module(f"sonogrid.reporting.{module}"), name)
+        return partial(found, metric=self.metric) if self.metric else found
+
+    def filled(self, text: str, study: Study, axes: Mapping[str, str]) -> str:
+        """Return its title, alt or caption with facts and axes; only the facts that it names are looked up."""
+        names = [name for _, name, _, _ in Formatter().parse(text) if name]
+        facts = {name: FACTS[name](study) for name in names if name in FACTS}
+        facts |= {name: METRIC_FACTS[name](_metric(self.metric), study) for name in names if name in METRIC_FACTS}
+        return text.format(**(facts | {axis: axes[axis] for axis in AXES if axis in axes}))
 
 
 EXHIBITS = [
@@ -124,8 +145,8 @@ EXHIBITS = [
         stem="ablation",
         section="Ablation table",
         title="Ablation table",
-        caption=f"{{metric}} at patient level, averaged over {{folds_and_seeds}} (weights of folds: number of case"
-        f" pairs). {ONLY_POOLED}",
+        caption=f"{{metric}} at patient level, averaged over {{folds_and_seeds}} (weights of folds: {{weights}})."
+        f" {ONLY_POOLED}",
         make="tables.ablation_table",
         needs=("metrics",),
     ),
@@ -140,16 +161,15 @@ EXHIBITS = [
         " best of several.",
         make="tables.ceiling_table",
         needs=("metrics", "ceiling"),
-        when=_is_simulated,
+        when=_has_ceiling,
     ),
     Exhibit(
         kind="figure",
         stem="auc_heatmap",
         section="Ablation table",
-        title="Patient-level AUC with interval, mean of {folds_and_seeds}",
+        title="Patient-level {metric_short} with interval, mean of {folds_and_seeds}",
         alt=f"Heat map of the ablation table, {AXES_SHOWN}. The table above holds the same numbers.",
-        caption="The ablation table as a heat map, mean of {folds_and_seeds}. Colour runs from 0.5 (chance) to 1;"
-        f" {AXES_SHOWN}.",
+        caption=f"The ablation table as a heat map, mean of {{folds_and_seeds}}. {{colours}}; {AXES_SHOWN}.",
         make="figures.auc_heatmap",
         needs=("metrics",),
     ),
@@ -172,8 +192,8 @@ EXHIBITS = [
         title="Pre-training effect, mean of {folds_and_seeds}",
         alt="Forest plot of the differences between init {treated} and init {reference} with intervals. The table"
         " above holds the same numbers.",
-        caption="Paired differences in AUC with intervals, mean of {folds_and_seeds}; right of zero init {treated} is"
-        " better.",
+        caption="Paired differences in {metric_short} with intervals, mean of {folds_and_seeds}; {better_side} of zero"
+        " init {treated} is better.",
         make="figures.pretraining_effect",
         needs=("effects",),
         when=_has_effect,
@@ -341,11 +361,17 @@ def report_inputs(study: Study) -> list[Path]:
     return [*inputs_of(tables_of(study), study), *pictures]
 
 
-def _primary_metric(study: Study) -> str:
-    from sonogrid.evaluation.measurements import PRIMARY_METRIC
+def _metric(name: str) -> Metric:
     from sonogrid.evaluation.metrics import METRICS
 
-    return METRICS[PRIMARY_METRIC].title(study.cohort.classes)
+    return METRICS[name or primary.PRIMARY_METRIC]
+
+
+def _colours(metric: Metric, study: Study) -> str:
+    if metric.scale is None:
+        return "Colour runs over the values shown, darker is better"
+    chance, best = metric.scale
+    return f"Colour runs from {chance:g} (chance) to {best:g}"
 
 
 def _folds_and_seeds(study: Study) -> str:
@@ -364,7 +390,6 @@ def _compared(study: Study, place: int) -> str:
 
 
 FACTS: dict[str, Callable[[Study], str]] = {
-    "metric": _primary_metric,
     "folds_and_seeds": _folds_and_seeds,
     "mean_of_seeds": lambda study: f", mean of {len(study.grid.seeds)} seeds" if len(study.grid.seeds) > 1 else "",
     "fold_or_seed": lambda study: "seed and fold" if len(study.grid.seeds) > 1 else "fold",
@@ -374,10 +399,11 @@ FACTS: dict[str, Callable[[Study], str]] = {
     "reference": lambda study: _compared(study, 1),
 }
 """What titles and captions can say of a study: name -> words."""
-
-
-def filled(text: str, study: Study, axes: Mapping[str, str]) -> str:
-    """Return a title or caption with its facts and axes; only the facts that it names are looked up."""
-    names = [name for _, name, _, _ in Formatter().parse(text) if name]
-    facts = {name: FACTS[name](study) for name in names if name in FACTS}
-    return text.format(**(facts | {axis: axes[axis] for axis in AXES if axis in axes}))
+METRIC_FACTS: dict[str, Callable[[Metric, Study], str]] = {
+    "metric": lambda metric, study: metric.title(study.cohort.classes),
+    "metric_short": lambda metric, study: metric.label,
+    "weights": lambda metric, study: metric.weights_of_folds,
+    "better_side": lambda metric, study: "right" if metric.higher_is_better else "left",
+    "colours": _colours,
+}
+"""What they can say of the metric that an exhibit shows: name -> words."""

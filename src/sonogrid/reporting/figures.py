@@ -22,11 +22,13 @@ from sklearn.metrics import roc_curve
 
 from sonogrid.config.modalities import title as modality_title
 from sonogrid.config.study import Study
-from sonogrid.evaluation.metrics import class_codes, confusion
+from sonogrid.evaluation.measurements import primary_metric
+from sonogrid.evaluation.metrics import METRICS, Metric, class_codes, confusion
 from sonogrid.files import whole_file
 from sonogrid.grid import AXES, CONFIGURATION, Grid
+from sonogrid.reporting.exhibits import COLUMN_AXIS, ROW_AXES
 from sonogrid.reporting.gathered import Gathered
-from sonogrid.reporting.tables import ALL, effect_rows, grid_rows
+from sonogrid.reporting.tables import ALL, by_place, effect_rows, grid_rows, row_names
 from sonogrid.reporting.words import plain, signed, value_with_interval
 
 STYLE: dict[Any, Any] = {
@@ -95,14 +97,10 @@ def set_title(figure: Figure, text: str, simulated: bool) -> None:
     figure.suptitle(textwrap.fill(whole, columns), x=0.01, ha="left", fontsize=size, fontweight="bold")
 
 
-def _rows(grid: Grid) -> list[tuple[str, str]]:
-    return list(product(grid.texts("backbone"), grid.texts("init")))
-
-
-def _of(frame: pd.DataFrame, *key: str) -> pd.DataFrame:
-    """Return the rows of a frame at a configuration."""
+def _of(frame: pd.DataFrame, names: Sequence[str], modality: str) -> pd.DataFrame:
+    """Return the rows of a frame at a configuration: its values of ROW_AXES and its modality."""
     at = np.ones(len(frame), dtype=bool)
-    for column, value in zip(CONFIGURATION, key, strict=True):
+    for column, value in zip((*ROW_AXES, COLUMN_AXIS), (*names, modality), strict=True):
         at &= frame[column].eq(value).to_numpy(dtype=bool)
     return frame[at]
 
@@ -123,38 +121,52 @@ def _axes_of(
     return figure, axes
 
 
-def auc_heatmap(study: Study, gathered: Gathered) -> Figure:
-    """Return a heat map of the ablation table: rows backbone x init, columns modality, intervals under the values.
+def auc_heatmap(study: Study, gathered: Gathered, metric: str = "") -> Figure:
+    """Return a heat map of the ablation table of a metric, without a name of the primary one.
 
-    The colour scale is fixed from 0.5 (chance) to 1. Raises InputError for a missing configuration.
+    Intervals are under the values. The darker, the better: the colour scale is that of the metric, if it has one, or
+    runs over the values. Raises InputError for a missing configuration.
     """
     grid = Grid.of(study)
-    rows = grid_rows(gathered.metrics, grid)
-    names, shape = _rows(grid), (len(grid.texts("backbone")) * len(grid.texts("init")), len(grid.texts("modality")))
-    values = rows["value"].to_numpy(dtype=float).reshape(shape)
-    figure = Figure(figsize=(1.35 * shape[1] + 2.6, 0.52 * shape[0] + 1.1))
+    of_metric = METRICS[metric] if metric else primary_metric()
+    places = by_place(grid_rows(gathered.metrics, grid, metric))
+    names, modalities = row_names(grid), grid.texts(COLUMN_AXIS)
+    values = np.array([[places[row, column]["value"] for column in modalities] for row in names], dtype=float)
+    low, high = _colour_limits(of_metric, values)
+    figure = Figure(figsize=(1.35 * len(modalities) + 2.6, 0.52 * len(names) + 1.1))
     ax = figure.subplots()
-    image = ax.imshow(values, cmap="Blues", vmin=0.5, vmax=1.0, aspect="auto")
-    for place, (_, row) in enumerate(rows.iterrows()):
-        y, x = divmod(place, shape[1])
-        text = value_with_interval(row, plain)
+    colours = "Blues" if of_metric.higher_is_better else "Blues_r"
+    image = ax.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
+    white_from = WHITE_ABOVE if of_metric.higher_is_better else 1.0 - WHITE_ABOVE
+    for (y, row), (x, modality) in product(enumerate(names), enumerate(modalities)):
+        place = places[row, modality]
+        text = value_with_interval(place, plain)
         value, _, bounds = text.partition(" [")
-        colour = "white" if row["value"] > WHITE_ABOVE * 0.5 + 0.5 else "black"
+        above = place["value"] > white_from * (high - low) + low
+        colour = "white" if above == of_metric.higher_is_better and not np.isnan(place["value"]) else "black"
         ax.text(x, y - 0.12, value if bounds else text, ha="center", va="center", color=colour, fontsize=10)
         if bounds:
             ax.text(x, y + 0.26, f"[{bounds}", ha="center", va="center", color=colour, fontsize=7)
-    ax.set_xticks(range(shape[1]), [modality_title(modality) for modality in grid.texts("modality")], fontsize=9)
-    ax.set_yticks(range(shape[0]), [f"{backbone}  {init}" for backbone, init in names], fontsize=8)
+    ax.set_xticks(range(len(modalities)), [modality_title(modality) for modality in modalities], fontsize=9)
+    ax.set_yticks(range(len(names)), ["  ".join(row) for row in names], fontsize=8)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_yticks(np.arange(shape[0] - 1) + 0.5, minor=True)
-    ax.set_xticks(np.arange(shape[1] - 1) + 0.5, minor=True)
+    ax.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    ax.set_xticks(np.arange(len(modalities) - 1) + 0.5, minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="minor", length=0)
-    extend = "min" if np.nanmin(values, initial=1.0) < 0.5 else "neither"
-    bar = figure.colorbar(image, ax=ax, label="AUC", extend=extend, fraction=0.06, pad=0.03)
+    extend = "min" if np.nanmin(values, initial=high) < low else "neither"
+    bar = figure.colorbar(image, ax=ax, label=of_metric.label, extend=extend, fraction=0.06, pad=0.03)
     bar.outline.set_visible(False)
     return figure
+
+
+def _colour_limits(metric: Metric, values: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the ends of the colour scale: those of the metric, otherwise lowest and highest value."""
+    finite = values[np.isfinite(values)]
+    if metric.scale is not None or not len(finite):
+        return metric.scale or (0.0, 1.0)
+    return float(finite.min()), float(finite.max())
 
 
 def mean_roc(patients: pd.DataFrame, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -195,7 +207,7 @@ def _foot_and_head(fpr: NDArray[np.float64], tpr: NDArray[np.float64], at: NDArr
 
 
 def roc_curves(study: Study, gathered: Gathered) -> Figure:
-    """Return one-vs-rest ROC curves, out of fold: rows class, columns modality, lines backbone x init.
+    """Return one-vs-rest ROC curves, out of fold: rows class, columns modality, lines ROW_AXES.
 
     Curves are averaged vertically over seeds and folds (`mean_roc`). With two classes the second is shown, as the
     first is its mirror image.
@@ -208,23 +220,25 @@ def roc_curves(study: Study, gathered: Gathered) -> Figure:
     for (row, name), (column, modality) in product(enumerate(classes), enumerate(grid.texts("modality"))):
         ax = axes[row, column]
         ax.plot([0, 1], [0, 1], color="0.8", linewidth=0.8, zorder=0)
-        for backbone, init in _rows(grid):
-            fpr, tpr = mean_roc(_of(gathered.scored, backbone, init, modality), name)
-            ax.plot(fpr, tpr, linewidth=1.2, **_look(grid, backbone, init))
+        for names in row_names(grid):
+            fpr, tpr = mean_roc(_of(gathered.scored, names, modality), name)
+            ax.plot(fpr, tpr, linewidth=1.2, **_look(grid, names))
         ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     for ax in axes[-1]:
         ax.set_xlabel("false positive rate")
     figure.supylabel("true positive rate", fontsize=8)
-    handles = [Line2D([], [], label=f"{one[0]}, {one[1]}", **_look(grid, *one)) for one in _rows(grid)]
+    handles = [Line2D([], [], label=", ".join(names), **_look(grid, names)) for names in row_names(grid)]
     figure.legend(handles=handles, loc="outside lower center", ncols=_legend_columns(figure, handles))
     return figure
 
 
-def _look(grid: Grid, backbone: str, init: str) -> dict[str, Any]:
-    """Return the look of a line: its colour says the backbone, its dashes say the init."""
+def _look(grid: Grid, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the look of a row's line: its colour says the first of ROW_AXES, its dashes the others."""
+    first = ROW_AXES[0]
+    others = [row[1:] for row in row_names(grid)]
     return {
-        "color": COLOURS[grid.texts("backbone").index(backbone) % len(COLOURS)],
-        "linestyle": DASHES[grid.texts("init").index(init) % len(DASHES)],
+        "color": COLOURS[grid.texts(first).index(names[0]) % len(COLOURS)],
+        "linestyle": DASHES[others.index(names[1:]) % len(DASHES)],
     }
 
 
@@ -236,7 +250,7 @@ def _legend_columns(figure: Figure, handles: Sequence[Line2D]) -> int:
 
 
 def confusion_matrices(study: Study, gathered: Gathered) -> Figure:
-    """Return confusion matrices by patient, out of fold, all folds together: rows backbone x init, columns modality.
+    """Return confusion matrices by patient, out of fold, all folds together: rows ROW_AXES, columns modality.
 
     The predicted class has the highest pooled probability. Entries: count, the mean over seeds, and percentage of the
     true class, which is also the colour.
@@ -244,13 +258,11 @@ def confusion_matrices(study: Study, gathered: Gathered) -> Figure:
     grid, classes, n_seeds = Grid.of(study), study.cohort.classes, len(study.grid.seeds)
     columns = [modality_title(modality) for modality in grid.texts("modality")]
     side = max(0.37 * len(classes) + 0.12, 1.2)
-    names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
+    rows = row_names(grid)
     share = {"sharex": True, "sharey": True}
-    figure, axes = _axes_of(names, columns, (side + 0.1, side), share)
-    for (row, (backbone, init)), (column, modality) in product(
-        enumerate(_rows(grid)), enumerate(study.grid.modalities)
-    ):
-        part = _of(gathered.scored, backbone, init, modality)
+    figure, axes = _axes_of(["\n".join(names) for names in rows], columns, (side + 0.1, side), share)
+    for (row, names), (column, modality) in product(enumerate(rows), enumerate(grid.texts(COLUMN_AXIS))):
+        part = _of(gathered.scored, names, modality)
         p = part[[f"p_{name}" for name in classes]].to_numpy(dtype=float)
         counts = confusion(class_codes(part["label"], classes), p) / n_seeds
         _draw_confusion(axes[row, column], counts, decimals=0 if n_seeds == 1 else 1)
@@ -275,21 +287,21 @@ def _draw_confusion(ax: Axes, counts: NDArray[np.float64], decimals: int) -> Non
 
 
 def training_curves(study: Study, gathered: Gathered) -> Figure:
-    """Return training and inner loss by epoch, a line for each seed and fold: rows backbone x init, columns modality.
+    """Return training and inner loss by epoch, a line for each seed and fold: rows ROW_AXES, columns modality.
 
     Losses are in nats; a dot marks the epoch whose weights were kept.
     """
     history = gathered.histories.merge(gathered.runs[[*AXES, "chosen_epoch"]], on=AXES, validate="many_to_one")
     grid = Grid.of(study)
-    names = [f"{backbone}\n{init}" for backbone, init in _rows(grid)]
+    rows = row_names(grid)
     columns = [modality_title(modality) for modality in grid.texts("modality")]
-    figure, axes = _axes_of(names, columns, (2.1, 1.35), {"sharex": True, "sharey": "row"})
+    figure, axes = _axes_of(
+        ["\n".join(names) for names in rows], columns, (2.1, 1.35), {"sharex": True, "sharey": "row"}
+    )
     lines = {"train_loss": ("training loss", COLOURS[4]), "inner_loss": ("inner log loss", COLOURS[0])}
-    for (row, (backbone, init)), (column, modality) in product(
-        enumerate(_rows(grid)), enumerate(study.grid.modalities)
-    ):
+    for (row, names), (column, modality) in product(enumerate(rows), enumerate(grid.texts(COLUMN_AXIS))):
         ax = axes[row, column]
-        for _, epochs in _of(history, backbone, init, modality).groupby(_REPEATS):
+        for _, epochs in _of(history, names, modality).groupby(_REPEATS):
             for loss, (_, colour) in lines.items():
                 ax.plot(epochs["epoch"], epochs[loss], color=colour, linewidth=0.8, alpha=0.8)
             best = epochs[epochs["epoch"] == epochs["chosen_epoch"]]
@@ -358,5 +370,5 @@ def pretraining_effect(study: Study, gathered: Gathered) -> Figure:
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
-    ax.set_xlabel(f"difference in AUC by patient: {init} minus {reference}")
+    ax.set_xlabel(f"difference in {primary_metric().label} by patient: {init} minus {reference}")
     return figure

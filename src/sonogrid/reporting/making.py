@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from sonogrid.config.study import Study
 from sonogrid.console import Advance
 from sonogrid.files import write_csv
-from sonogrid.reporting.exhibits import Exhibit, figures_of, filled, panels_of, tables_of
+from sonogrid.reporting.exhibits import Exhibit, figures_of, panels_of, tables_of
 from sonogrid.reporting.figures import SIMULATED, STYLE, save_figure, set_title
 from sonogrid.reporting.formats import Table, write_table
 from sonogrid.reporting.gathered import Gathered
@@ -28,7 +28,7 @@ def caption_of(
     The caption of a table goes on with what `data`, its numbers, say of themselves.
     """
     tail = "" if data is None else caption_tail(study, data)
-    text = filled(exhibit.caption, study, axes)
+    text = exhibit.filled(exhibit.caption, study, axes)
     return " ".join(filter(None, (f"{SIMULATED}." if gathered.simulated else "", text, tail)))
 
 
@@ -42,7 +42,7 @@ def draw_figure(exhibit: Exhibit, study: Study, gathered: Gathered) -> Figure:
     """Return a figure with its title."""
     with rc_context(STYLE):
         figure: Figure = exhibit.function()(study, gathered)
-        set_title(figure, filled(exhibit.title, study, {}), gathered.simulated)
+        set_title(figure, exhibit.filled(exhibit.title, study, {}), gathered.simulated)
     return figure
 
 
@@ -52,7 +52,7 @@ def draw_panel(
     """Return the panel of some axes with its title, and the table of what it shows."""
     with rc_context(STYLE):
         found: tuple[Figure, Any] = exhibit.function()(study, gathered, **axes, advance=advance)
-        set_title(found[0], filled(exhibit.title, study, axes), gathered.simulated)
+        set_title(found[0], exhibit.filled(exhibit.title, study, axes), gathered.simulated)
     return found
 
 

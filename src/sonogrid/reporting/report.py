@@ -18,12 +18,13 @@ from PIL import Image
 
 from sonogrid.config.modalities import title as modality_title
 from sonogrid.config.study import Study
-from sonogrid.evaluation.measurements import INTERVAL_METHOD
+from sonogrid.evaluation import primary
+from sonogrid.evaluation.measurements import primary_metric
 from sonogrid.files import write_text
 from sonogrid.grid import Grid
 from sonogrid.layout import ANY_CELL, ANY_PRETRAINING, CELL_FILES, PRETRAINED_FILES, Layout
 from sonogrid.problems import Problems
-from sonogrid.reporting.exhibits import Exhibit, at_each_point, exhibits_of, filled
+from sonogrid.reporting.exhibits import Exhibit, at_each_point, exhibits_of
 from sonogrid.reporting.formats import render, to_html
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.making import caption_of, make_table
@@ -73,12 +74,12 @@ def write_report(study: Study) -> None:
         study=study,
         grid=grid,
         simulated=gathered.simulated,
-        metric=filled("{metric}", study, {}),
+        metric=primary_metric(),
         modalities=[modality_title(modality) for modality in grid.texts("modality")],
         sections=_sections(shown),
         pictures=pictures,
         trainings=_trainings(gathered.runs),
-        method=METHOD_NAMES[INTERVAL_METHOD],
+        method=METHOD_NAMES[primary.INTERVAL_METHOD],
         confidence=_several(f"{100 * level:g}%" for level in gathered.metrics["confidence"].dropna()),
         provenance=_provenance(gathered.runs),
         settings=_settings(gathered.runs),
@@ -98,7 +99,7 @@ def _shown(exhibit: Exhibit, study: Study, gathered: Gathered) -> Iterable[Shown
         yield Shown(exhibit, exhibit.title, "", table.caption, Markup(to_html(table)))
         return
     for one, axes in at_each_point(exhibit, study):
-        title, alt = (filled(text, study, axes) for text in (exhibit.title, exhibit.alt))
+        title, alt = (exhibit.filled(text, study, axes) for text in (exhibit.title, exhibit.alt))
         yield Shown(one, title, alt, caption_of(exhibit, study, gathered, axes))
 
 

@@ -14,9 +14,11 @@ import pandas as pd
 
 from sonogrid.config.modalities import title as modality_title
 from sonogrid.config.study import Study
-from sonogrid.evaluation.measurements import primary_rows
+from sonogrid.evaluation import primary
+from sonogrid.evaluation.measurements import primary_metric, primary_rows
 from sonogrid.grid import CONFIGURATION, Grid
 from sonogrid.problems import Problems
+from sonogrid.reporting.exhibits import CEILING_METRIC, COLUMN_AXIS, ROW_AXES
 from sonogrid.reporting.formats import Table, TableEntry
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.words import (
@@ -38,14 +40,25 @@ NO_PATIENTS = (
 )
 
 
-def grid_rows(metrics: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    """Return the primary measurement of every configuration, averaged over folds and seeds, in the order of the grid.
+def grid_rows(metrics: pd.DataFrame, grid: Grid, metric: str = "") -> pd.DataFrame:
+    """Return the measurement of every configuration, averaged over folds and seeds, in the order of the grid.
 
-    Columns as in metrics.csv. Raises InputError naming every configuration that is missing, given twice, or has
-    neither a value nor a reason.
+    Of a metric of one value, without a name of the primary one; columns as in metrics.csv. Raises InputError naming
+    every configuration that is missing, given twice, or has neither a value nor a reason.
     """
     wanted = [astuple(configuration) for configuration in grid.configurations()]
-    return _exactly_one(primary_rows(metrics), wanted, "metrics.csv", "primary value")
+    what = f"value of {metric}" if metric else "primary value"
+    return _exactly_one(primary_rows(metrics, metric), wanted, "metrics.csv", what)
+
+
+def row_names(grid: Grid) -> list[tuple[str, ...]]:
+    """Return the values of ROW_AXES of each row of a table or figure of the whole grid."""
+    return list(product(*(grid.texts(axis) for axis in ROW_AXES)))
+
+
+def by_place(rows: pd.DataFrame) -> dict[tuple[tuple[str, ...], str], dict[str, Any]]:
+    """Return measurements by row and column of a table or figure of the whole grid."""
+    return {(tuple(row[axis] for axis in ROW_AXES), row[COLUMN_AXIS]): row for row in _records(rows)}
 
 
 def effect_rows(effects: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -60,7 +73,8 @@ def effect_rows(effects: pd.DataFrame, study: Study) -> pd.DataFrame:
         problems.raise_if_any()
     assert study.statistics.pretraining_effect is not None
     init, reference = study.statistics.pretraining_effect
-    chosen = effects[effects["init"].eq(init) & effects["reference"].eq(reference)]
+    of_metric = effects[effects["metric"].eq(primary.PRIMARY_METRIC)]
+    chosen = of_metric[of_metric["init"].eq(init) & of_metric["reference"].eq(reference)]
     grid = Grid.of(study)
     wanted = [
         (backbone, init, modality) for backbone, modality in product(grid.texts("backbone"), grid.texts("modality"))
@@ -91,30 +105,24 @@ def _exactly_one(frame: pd.DataFrame, wanted: Sequence[tuple[str, ...]], file: s
     return frame.iloc[taken].reset_index(drop=True)
 
 
-def ablation_table(study: Study, gathered: Gathered) -> Table:
-    """Return the ablation table: rows backbone x init, columns modality, entries `AUC [low, high]`.
+def ablation_table(study: Study, gathered: Gathered, metric: str = "") -> Table:
+    """Return the ablation table of a metric, without a name of the primary one: entries `value [low, high]`.
 
     `data` holds the numbers behind it, a row for each configuration. Raises InputError for a missing one.
     """
     grid = Grid.of(study)
-    rows = grid_rows(gathered.metrics, grid)
+    rows = grid_rows(gathered.metrics, grid, metric)
     marks, footnotes = _footnotes(rows)
     entries = {
-        (row["backbone"], row["init"], row["modality"]): TableEntry(
-            value_with_interval(row, plain), marks.get(_note(row), "")
-        )
-        for row in _records(rows)
+        place: TableEntry(value_with_interval(row, plain), marks.get(_note(row), ""))
+        for place, row in by_place(rows).items()
     }
+    modalities = grid.texts(COLUMN_AXIS)
     body = tuple(
-        (
-            TableEntry(backbone),
-            TableEntry(init),
-            *(entries[backbone, init, modality] for modality in grid.texts("modality")),
-        )
-        for backbone, init in product(grid.texts("backbone"), grid.texts("init"))
+        (*map(TableEntry, names), *(entries[names, modality] for modality in modalities)) for names in row_names(grid)
     )
-    head = ("Backbone", "Init", *(modality_title(modality) for modality in grid.texts("modality")))
-    return Table(head, body, 2, rows, footnotes)
+    head = (*(axis.capitalize() for axis in ROW_AXES), *map(modality_title, modalities))
+    return Table(head, body, len(ROW_AXES), rows, footnotes)
 
 
 def pretraining_effect_table(study: Study, gathered: Gathered) -> Table:
@@ -135,13 +143,13 @@ def pretraining_effect_table(study: Study, gathered: Gathered) -> Table:
         )
         for row in _records(rows)
     )
-    head = ("Backbone", "Modality", "Difference in AUC", "p", "p (Holm)", "Patients")
+    head = ("Backbone", "Modality", f"Difference in {primary_metric().label}", "p", "p (Holm)", "Patients")
     return Table(head, body, 2, rows, footnotes)
 
 
 def ceiling_table(study: Study, gathered: Gathered) -> Table:
     """Return for each modality the ceiling of the simulation beside the highest value of the ablation table."""
-    rows = grid_rows(gathered.metrics, Grid.of(study))
+    rows = grid_rows(gathered.metrics, Grid.of(study), CEILING_METRIC)
     body, data = [], []
     for modality, group in rows.groupby("modality", sort=False):
         limits = gathered.ceiling.get(str(modality))

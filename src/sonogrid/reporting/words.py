@@ -34,9 +34,11 @@ def p_text(p: float) -> str:
 
 
 def value_with_interval(row: ResultRow, number: Callable[[float], str]) -> str:
-    """Return `value [low, high]` of a row, or words where value or interval is not defined."""
+    """Return `value [low, high]`, the value of a row without interval method, or words where one is not defined."""
     if math.isnan(row["value"]):
         return "not defined"
+    if math.isnan(row["low"]) and row["method"] == "":
+        return number(row["value"])
     if math.isnan(row["low"]):
         return f"{number(row['value'])} [not defined]"
     return f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]"

@@ -11,9 +11,7 @@ from sonogrid.evaluation.collect import collect
 from sonogrid.evaluation.intervals import INTERVALS
 from sonogrid.evaluation.measurements import (
     EFFECT_COLUMNS,
-    INTERVAL_METHOD,
     METRIC_COLUMNS,
-    PRIMARY_METRIC,
     effects,
     measure,
     primary_rows,
@@ -21,6 +19,7 @@ from sonogrid.evaluation.measurements import (
 )
 from sonogrid.evaluation.metrics import METRICS, Metric, pool_patients
 from sonogrid.evaluation.predictions import read_predictions
+from sonogrid.evaluation.primary import INTERVAL_METHOD, PRIMARY_METRIC
 from sonogrid.files import write_csv
 from sonogrid.grid import AXES, CONFIGURATION, Grid
 from sonogrid.problems import InputError

@@ -30,6 +30,7 @@ from sonogrid.reporting import exhibits, making
 from sonogrid.reporting.exhibits import (
     EXHIBITS,
     FACTS,
+    METRIC_FACTS,
     SOURCES,
     TABLE_FORMATS,
     Exhibit,
@@ -140,14 +141,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda one: f"{one.kind}-{one.stem}")
 def test_every_entry_can_be_made_and_says_what_a_reader_needs(exhibit: Exhibit) -> None:
-    parameters = list(inspect.signature(exhibit.function()).parameters)
+    signature = inspect.signature(exhibit.function())
+    parameters = [name for name, parameter in signature.parameters.items() if parameter.default is parameter.empty]
     assert parameters == ["study", "gathered", *(["backbone", "init", "advance"] if exhibit.kind == "panel" else [])]
     assert exhibit.needs and set(exhibit.needs) <= set(SOURCES)
     assert exhibit.section and exhibit.title and exhibit.caption.endswith(".")
     assert bool(exhibit.alt) == (exhibit.kind != "table")
     assert exhibit.axes == (("backbone", "init") if exhibit.kind == "panel" else ())
     named = {name for text in (exhibit.title, exhibit.alt, exhibit.caption) for name in re.findall(r"\{(\w+)\}", text)}
-    assert named <= set(FACTS) | set(exhibit.axes)
+    assert named <= {*FACTS, *METRIC_FACTS, *exhibit.axes}
 
 
 def test_no_two_exhibits_write_one_file() -> None:
