@@ -29,6 +29,33 @@ def axis_folder(axis: str, value: str | int) -> str:
     return f"{axis}{value}" if axis in NUMBERED else str(value)
 
 
+def made_beside(index: Path) -> Path:
+    """Return the sidecar of an index, with the recipe of each canvas: separate, as recipes include the code version."""
+    return index.with_name(f"{index.stem}_made.csv")
+
+
+@dataclass(frozen=True)
+class AuditLayout:
+    """Where the files of one audit lie."""
+
+    folder: Path
+
+    @property
+    def findings(self) -> Path:
+        """One row per finding."""
+        return self.folder / "findings.csv"
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of side-by-side pictures."""
+        return self.folder / "pictures"
+
+    @property
+    def certificate(self) -> Path:
+        """What the audit allowed to be trained on."""
+        return self.folder / "certificate.json"
+
+
 @dataclass(frozen=True)
 class CohortLayout:
     """Where the files of one cohort lie: the study's, or the corpus of an init."""
@@ -54,6 +81,21 @@ class CohortLayout:
         return self.tables / "refused.csv"
 
     @property
+    def seen(self) -> Path:
+        """What a second run need not look at again."""
+        return self.tables / "seen.csv"
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of pictures that the cohort stage makes: simulated ones, and copies under a pseudonym."""
+        return self.tables / "pictures"
+
+    @property
+    def masks(self) -> Path:
+        """Folder of masks that the cohort stage makes."""
+        return self.tables / "masks"
+
+    @property
     def ceiling(self) -> Path:
         """The best ROC AUC that any reader of simulated images could reach; only of a simulated cohort."""
         return self.tables / "ceiling.json"
@@ -66,6 +108,10 @@ class CohortLayout:
         """The index of a store."""
         return self.base / "images" / f"{modality}.csv"
 
+    def made(self, modality: str) -> Path:
+        """Sidecar of an index: the recipe of each canvas."""
+        return made_beside(self.index(modality))
+
     @property
     def audit(self) -> Path:
         """Folder of findings and the certificate."""
@@ -74,7 +120,7 @@ class CohortLayout:
     @property
     def certificate(self) -> Path:
         """What the audit allowed to be trained on."""
-        return self.audit / "certificate.json"
+        return AuditLayout(self.audit).certificate
 
 
 @dataclass(frozen=True)

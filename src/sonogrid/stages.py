@@ -62,16 +62,16 @@ def cohort(study: Study, options: Namespace) -> None:
     from sonogrid.images.framing import ANY_DEVICE
 
     config = study.cohort_of(options.corpus)
-    folder = Layout(study.results).cohort_of(options.corpus).tables
+    places = Layout(study.results).cohort_of(options.corpus)
     seed = derive_seed(study.seed, "cohort", options.corpus or "study")
     with progress(f"cohort ({config.reader})", reader_of(config.reader).steps(config)) as advance:
-        found = read_cohort(config, seed, folder, options.workers, advance)
-    save_cohort(found, folder)
+        found = read_cohort(config, seed, places.tables, options.workers, advance)
+    save_cohort(found, places.tables)
     devices = sorted(set(found.images["device"]) - {""})
     for device in sorted(set(config.layouts) - {ANY_DEVICE, *devices}):
         print(f"layouts: no picture is of device {device!r}; there are: {some(devices) or 'none'}", file=sys.stderr)
     if found.refused:
-        print(f"{len(found.refused)} file(s) refused: {folder / 'refused.csv'}", file=sys.stderr)
+        print(f"{len(found.refused)} file(s) refused: {places.refused}", file=sys.stderr)
 
 
 def images(study: Study, options: Namespace) -> None:

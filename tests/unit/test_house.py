@@ -106,7 +106,11 @@ def test_snakemake_is_imported_in_the_room_of_the_cluster_alone() -> None:
             assert room(module) == "cluster", module
 
 
-RESULT_FILES = ("manifest.csv", "splits.csv", "metrics.csv", "effects.csv", "certificate.json", "model.safetensors")
+RESULT_FILES = (
+    *("patients.csv", "manifest.csv", "refused.csv", "seen.csv", "ceiling.json", "splits.csv", "certificate.json"),
+    *("findings.csv", "pictures", "masks", "metrics.csv", "effects.csv", "rates.csv", "report.html"),
+    *("model.safetensors", "weights.safetensors", "cells", "pretrained", "checkpoints"),
+)
 
 
 def test_paths_of_results_are_known_by_the_layout_alone() -> None:

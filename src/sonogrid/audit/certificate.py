@@ -16,9 +16,9 @@ from sonogrid.audit.findings import Finding, findings_table, is_accepted, stale,
 from sonogrid.audit.illustrations import write_pictures
 from sonogrid.files import sha256, write_csv, write_json
 from sonogrid.imports import file_of, reached
+from sonogrid.layout import AuditLayout
 from sonogrid.provenance import code_digest
 
-CERTIFICATE = "certificate.json"
 DECIDING = "sonogrid.audit.look"
 """Module from which all code that decides what is found is reached; how it is shown makes no other certificate."""
 
@@ -31,12 +31,13 @@ def write_audit(
     `inputs` are the files that were audited, by the name that the certificate calls them. An old certificate is removed
     first, so that none stands beside findings that it does not know.
     """
-    (folder / CERTIFICATE).unlink(missing_ok=True)
-    write_csv(findings_table(findings, accept), folder / "findings.csv")
-    write_pictures(findings, album, folder / "pictures")
+    places = AuditLayout(folder)
+    places.certificate.unlink(missing_ok=True)
+    write_csv(findings_table(findings, accept), places.findings)
+    write_pictures(findings, album, places.pictures)
     left = unaccepted(findings, accept)
     if not left:
-        write_json(certificate(findings, accept, inputs), folder / CERTIFICATE)
+        write_json(certificate(findings, accept, inputs), places.certificate)
     return left
 
 

@@ -12,7 +12,7 @@ from sonogrid.cohort.manifest import Cohort, some
 SCALE_RATIO = 3.0
 """Modalities of one patient are shown at depths that differ by less: most often the same, seldom by a factor of 2."""
 MOST_SHARE = 0.5
-"""What more than this share of the patients have is how the study was made, and told once for all."""
+"""Above this share a pattern is study design and is reported once."""
 
 
 def disagreements(cohort: Cohort) -> list[Finding]:

@@ -96,7 +96,7 @@ def stale(findings: Iterable[Finding], accept: Sequence[str]) -> list[str]:
 
 
 def findings_table(findings: Iterable[Finding], accept: Sequence[str]) -> pd.DataFrame:
-    """One row a finding with COLUMNS; several images, patients and measures of a row are parted by '; '."""
+    """Return one row per finding with COLUMNS; multiple images, patients or measures are separated by '; '."""
     rows = [
         {
             "name": one.name,

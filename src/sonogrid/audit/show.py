@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sonogrid.audit.certificate import CERTIFICATE
 from sonogrid.audit.findings import KINDS, Finding, is_accepted, stale, unaccepted
 from sonogrid.audit.illustrations import illustrated
 from sonogrid.cohort.manifest import some
+from sonogrid.layout import AuditLayout
 
 SHOWN_OF_A_KIND = 5
 """Findings of one kind in the table; the others are counted there and stand in findings.csv."""
@@ -45,16 +45,16 @@ def show(
     told = ", ".join(f"{counts[state]} {meaning}" for state, meaning in _STATES.items() if counts[state])
     lines = [f"{len(findings)} findings" + (f": {told}." if told else ".")]
     lines += [f"audit.accept: {text} fits no finding of this audit." for text in stale(findings, accept)]
-    lines.append(f"All findings: {folder / 'findings.csv'}")
+    lines.append(f"All findings: {AuditLayout(folder).findings}")
     if illustrated(findings):
-        lines.append(f"Side by side: {folder / 'pictures'}")
+        lines.append(f"Side by side: {AuditLayout(folder).pictures}")
     left = unaccepted(findings, accept)
     if left:
         lines.append("No certificate, so nothing trains. Do what is said above, or accept what you can answer for:")
         lines.append(f"  audit: {{accept: [{left[0].name}]}}    # and why")
         lines.append(f"{left[0].kind} accepts all of that kind, also later ones.")
     else:
-        lines.append(f"Certificate: {folder / CERTIFICATE}")
+        lines.append(f"Certificate: {AuditLayout(folder).certificate}")
     for line in lines:
         console.print(Text(line), soft_wrap=True)
 

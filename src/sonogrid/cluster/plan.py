@@ -374,9 +374,7 @@ def show_plan(
     grid = Grid.of(study).describe()
     console.print(f"Study {study.study}: {grid}; {work.cells_in_a_job} in a job", markup=False)
     console.print()
-    asks = (
-        f"Jobs, and what the first attempt at one asks; MB and minutes of the last one, attempt {profile.last_attempt}"
-    )
+    asks = f"What each job asks for: first attempt, and last attempt ({profile.last_attempt})"
     show_table(console, asks, JOB_COLUMNS, job_rows(work, profile))
     show_table(console, "Cost in GPU-hours", COST_COLUMNS, cost_rows(work))
     rest = f"Time until all is done, by GPUs at a time; at most {jobs_at_once} jobs are in the queue at a time"

@@ -157,11 +157,11 @@ def _remove_leftovers(images: pd.DataFrame, folder: Path) -> None:
     """Remove pictures and masks below `folder` that an earlier cohort made and this one does not name."""
     # Resolved: a source may lie there too, and its path may be spelled in another way.
     named = {Path(path).resolve() for path in [*images["path"], *images["mask_path"].fillna("")]}
-    for made in ("pictures", "masks"):
-        for path in sorted((folder / made).rglob("*.png")):
+    for made in (CohortLayout(folder, folder).pictures, CohortLayout(folder, folder).masks):
+        for path in sorted(made.rglob("*.png")):
             if path.resolve() not in named:
                 path.unlink()
-        for path in sorted((folder / made).rglob("*"), reverse=True):
+        for path in sorted(made.rglob("*"), reverse=True):
             if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
                 path.rmdir()
 

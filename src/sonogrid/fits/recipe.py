@@ -150,7 +150,7 @@ def recipe_sha256(recipe: Mapping[str, Any]) -> str:
 @functools.cache
 def training_code() -> str:
     """Return the SHA-256 of the code of training/; see provenance.code_digest."""
-    return code_digest((FOLDER / "training").rglob("*.py"))
+    return code_digest(path for path in (FOLDER / "training").rglob("[!.]*.py"))
 
 
 def is_done(folder: Path, names: Sequence[str], recipe: Recipe) -> bool:

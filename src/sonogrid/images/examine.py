@@ -30,6 +30,7 @@ from sonogrid.images.look import look_at
 from sonogrid.images.messages import BarOutside, TextRemains
 from sonogrid.images.patient_axes import patient_axes
 from sonogrid.images.seen import Look, Seen
+from sonogrid.layout import CohortLayout
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
 
@@ -84,7 +85,7 @@ def assemble(config: CohortConfig, reading: Reading, folder: Path, workers: int,
     kept: list[Source] = []
     reader, copied = reader_of(config.reader), key is not None
     decoder = PICTURES if copied else reader.decoder
-    with _seen(folder / "seen.csv") as seen:
+    with _seen(CohortLayout(folder, folder).seen) as seen:
         look = functools.partial(
             _look_at, reader=reader, config=config, folder=folder, earlier=seen.earlier, copied=copied
         )
@@ -241,13 +242,13 @@ def _open_masks(source: Source, picture: Picture) -> list[Mask]:
 
 
 def _picture_path(source: Source, folder: Path, copied: bool) -> Path:
-    return folder / "pictures" / f"{source.image_id}.png" if copied else source.path
+    return CohortLayout(folder, folder).pictures / f"{source.image_id}.png" if copied else source.path
 
 
 def _made_mask(source: Source, folder: Path, copied: bool) -> Path | None:
     """Where the union of several masks, or the copy of one, is written; None if none is needed."""
     needed = len(source.masks) > 1 or (copied and source.masks)
-    return folder / "masks" / f"{source.image_id}.png" if needed else None
+    return CohortLayout(folder, folder).masks / f"{source.image_id}.png" if needed else None
 
 
 def _mask_path(source: Source, folder: Path, copied: bool) -> Path | None:

@@ -1,4 +1,4 @@
-"""What is kept of a picture: the scan area, of two views the one that shows the modality, and no text inside it."""
+"""The scan area and the masked boxes of a picture as a value, and as columns of a manifest."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from sonogrid.arrays import Mask, Picture
 from sonogrid.images.messages import anisotropic, no_size
 
 MOST_ANISOTROPIC = 10.0
-"""A pixel may be at most so many times as wide as high, or as high as wide: no scanner comes near, wrong units do."""
+"""Maximum pixel aspect ratio. No scanner comes close; wrong units do."""
 
 
 class Placement(NamedTuple):

@@ -23,6 +23,7 @@ from sonogrid.images.canvas import Canonical, make_canvas, pixel_aspect
 from sonogrid.images.code import CANVAS, deciding_code
 from sonogrid.images.framing import SCAN, framing_columns, framing_of, layout_of
 from sonogrid.images.geometry import placement
+from sonogrid.layout import made_beside
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
 
@@ -90,21 +91,16 @@ def build(images: pd.DataFrame, how: Canvas, npy: Path, csv: Path, advance: Adva
         problems.raise_if_any()
         # An index without its array, or beside another array, must never look complete.
         csv.unlink(missing_ok=True)
-    write_csv(pd.DataFrame(recipes, columns=list(MADE_COLUMNS)), _made_file(csv))
+    write_csv(pd.DataFrame(recipes, columns=list(MADE_COLUMNS)), made_beside(csv))
     write_csv(pd.DataFrame(lines, columns=list(INDEX_COLUMNS)), csv)
     return anew
-
-
-def _made_file(csv: Path) -> Path:
-    """Beside an index: by which recipe each canvas was made. Apart, as the code is in a recipe and not in an index."""
-    return csv.with_name(f"{csv.stem}_made.csv")
 
 
 def _earlier(npy: Path, csv: Path, size: int) -> Earlier:
     """Canvases of an earlier store by recipe; none where it is missing, damaged or of another size."""
     try:
         store = open_store(npy, csv)
-        made = pd.read_csv(_made_file(csv), dtype=str, keep_default_na=False)
+        made = pd.read_csv(made_beside(csv), dtype=str, keep_default_na=False)
         pairs = list(zip(made["recipe_sha256"], made["canvas_sha256"], strict=True))
     except (InputError, OSError, ValueError, KeyError):
         return {}

@@ -13,6 +13,7 @@ from sonogrid.cluster import speeds
 from sonogrid.cluster import workload as w
 from sonogrid.cluster.image_counts import PartCounts, images_of_corpus, images_of_study
 from sonogrid.cluster.rates import FitSetting, Rate, rates_table, setting_of
+from sonogrid.cluster.requests import requests
 from sonogrid.cluster.speeds import Speed, read_run
 from sonogrid.cohort.manifest import save_cohort
 from sonogrid.config.study import Study
@@ -362,3 +363,9 @@ def test_a_cell_is_current_however_its_record_writes_the_strengths(study):
     assert speeds.is_current(run, study, study.training, ["bmode"])
     other = study.training.augment.model_copy(update={"shift": 0.2})
     assert not speeds.is_current(run, study, study.training.model_copy(update={"augment": other}), ["bmode"])
+
+
+def test_every_rule_that_asks_for_a_job_is_counted():
+    """A rule without a count is missing from `sonogrid plan`; rates are measured on demand."""
+    study = make_study(DEMO)
+    assert set(requests(study)) - {"rates"} == set(w.workload(study).jobs_by_rule)

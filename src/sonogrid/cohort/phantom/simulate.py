@@ -35,6 +35,7 @@ from sonogrid.config.modalities import MODALITIES
 from sonogrid.config.readers import PhantomSource
 from sonogrid.console import Advance, silent
 from sonogrid.files import whole_file
+from sonogrid.layout import CohortLayout
 from sonogrid.problems import Problems
 
 HOSPITAL_SHARES = (0.40, 0.33, 0.27)
@@ -297,8 +298,8 @@ def _make_pictures(organ: Organ, seed: int, folder: Path, patient: SimulatedPati
 
 def _write(image_id: str, modality: str, exposure: Exposure, folder: Path) -> tuple[Path, Path]:
     """Write one picture and its mask; return their paths."""
-    path = folder / "pictures" / modality / f"{image_id}.png"
-    mask_path = folder / "masks" / modality / f"{image_id}.png"
+    places = CohortLayout(folder, folder)
+    path, mask_path = (made / modality / f"{image_id}.png" for made in (places.pictures, places.masks))
     for array, target in ((exposure.picture, path), (exposure.mask, mask_path)):
         with whole_file(target) as temporary:
             Pictures.fromarray(array).save(temporary, compress_level=1)
