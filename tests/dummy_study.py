@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sonogrid.config.study import Study
-from sonogrid.evaluation.metrics import auc_class, auc_ovo, class_codes, mann_whitney
+from sonogrid.evaluation import primary
+from sonogrid.evaluation.metrics import METRICS, auc_class, auc_ovo, class_codes, mann_whitney
 from sonogrid.files import write_csv, write_json
 from sonogrid.grid import AXES, CONFIGURATION, Grid, named
 from sonogrid.images.store import INDEX_COLUMNS
@@ -111,19 +112,27 @@ def fold_mean(patients: pd.DataFrame, classes: tuple[str, ...]) -> tuple[float, 
     return float(auc_ovo(counts, pairs)), auc_class(counts, pairs)
 
 
-def make_metrics(patients: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """The rows of metrics.csv that people read, with other rows around them that must not be taken."""
+def make_metrics(patients: pd.DataFrame, study: Study, metric: str = "") -> pd.DataFrame:
+    """The rows of metrics.csv that people read, with other rows around them that must not be taken.
+
+    Without a name of the primary metric.
+    """
+    shown = METRICS[metric or primary.PRIMARY_METRIC]
+
+    def value_of(part: pd.DataFrame) -> float:
+        p = part[[f"p_{name}" for name in study.cohort.classes]].to_numpy()
+        return float(shown.fold_mean(class_codes(part["label"], study.cohort.classes), p, part["fold"].to_numpy()))
 
     def rows() -> Iterator[dict[str, Any]]:
         for key, group in patients.groupby(CONFIGURATION, sort=False):
-            of_seeds = {seed: fold_mean(part, study.cohort.classes)[0] for seed, part in group.groupby("seed")}
+            of_seeds = {seed: value_of(part) for seed, part in group.groupby("seed")}
             value = float(np.mean(list(of_seeds.values())))
             one = dict(zip(CONFIGURATION, key, strict=True)) | {
                 "seed": "mean",
                 "fold": "mean",
                 "level": "patient",
                 "pooling": "log",
-                "metric": "roc_auc_ovo",
+                "metric": shown.name,
                 "class": "",
                 "value": value,
                 "low": value - 0.0712345,
@@ -157,7 +166,7 @@ def make_effects(metrics: pd.DataFrame, study: Study) -> pd.DataFrame:
         & metrics["fold"].eq("mean")
         & metrics["level"].eq("patient")
         & metrics["pooling"].eq("log")
-        & metrics["metric"].eq("roc_auc_ovo")
+        & metrics["metric"].eq(primary.PRIMARY_METRIC)
         & metrics["method"].eq("bca")
     ].set_index(CONFIGURATION)
     keys = list(product(study.grid.backbones, study.grid.modalities))
@@ -168,7 +177,7 @@ def make_effects(metrics: pd.DataFrame, study: Study) -> pd.DataFrame:
     return frame.assign(
         init="pretrained",
         reference="scratch",
-        metric="roc_auc_ovo",
+        metric=primary.PRIMARY_METRIC,
         low=frame["value"] - 0.06,
         high=frame["value"] + 0.05,
         confidence=0.95,

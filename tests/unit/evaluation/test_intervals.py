@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import bootstrap, gamma, norm
+from unit.evaluation.test_metrics import sines
 
 from sonogrid.evaluation.intervals import (
     INTERVALS,
@@ -118,14 +119,7 @@ def test_bootstrap_standard_error_of_a_mean_of_rows_is_that_of_the_strata() -> N
 
 
 def test_jackknife_gives_the_delong_variance_of_r() -> None:
-    i = np.arange(60)
-    y = i % 3
-    scores = [
-        np.sin(1.7 * i) + 0.9 * (y == 0),
-        np.cos(2.3 * i) + 0.7 * (y == 1),
-        np.sin(0.9 * i + 1) + 0.5 * (y == 2),
-    ]
-    p = softmax(np.stack(scores, axis=1), axis=1)
+    (y, p), i = sines(), np.arange(60)
     resamples = draw_resamples([f"P{k:02d}" for k in i], [str(c) for c in y], [0] * 60, 200, 1)
     tables = pair_tables(y, p, np.zeros(60, dtype=int), i, resamples)
     for c, delong in enumerate((0.0030638874831309, 0.00386882591093117, 0.00445243336707152)):

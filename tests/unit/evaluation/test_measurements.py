@@ -7,6 +7,7 @@ from dummy_study import make_grid
 from sklearn.metrics import roc_auc_score
 
 from sonogrid.config.results import Statistics
+from sonogrid.evaluation import primary
 from sonogrid.evaluation.collect import collect
 from sonogrid.evaluation.intervals import INTERVALS
 from sonogrid.evaluation.measurements import (
@@ -547,6 +548,26 @@ def test_primary_rows_are_one_per_configuration_also_when_read_from_a_file(tmp_p
             assert set(found["metric"]) == {PRIMARY_METRIC}
             assert set(found["method"]) == {INTERVAL_METHOD}
             assert (found["n_seeds"] == len(grid.axes["seed"])).all()
+
+
+def test_another_primary_metric_is_that_of_effects_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(primary, "PRIMARY_METRIC", "brier")
+    predictions = merged()
+    measured = measure(predictions, COHORT.patients, CLASSES, FAST, seed=1)
+    rows = primary_rows(measured)
+    assert set(rows["metric"]) == {"brier"} and len(rows) == 8
+    values = rows.set_index(["backbone", "modality", "init"])["value"].sort_index()
+    table = effects(predictions, COHORT.patients, CLASSES, FAST, seed=1)
+    assert set(table["metric"]) == {"brier"}
+    for row in table.iloc[:4].itertuples():
+        of_one = values[row.backbone, row.modality]
+        assert row.value == pytest.approx(of_one["pretrained"] - of_one["scratch"], abs=1e-12)
+    assert table["value"].iloc[4] < 0  # pre-training adds signal, and a lower Brier score is better
+
+
+def test_rows_of_a_metric_without_intervals_have_no_interval_method() -> None:
+    rows = primary_rows(measure(merged(), COHORT.patients, CLASSES, FAST, seed=1), "ece")
+    assert len(rows) == 8 and set(rows["method"]) == {""} and rows["value"].notna().all() and rows["low"].isna().all()
 
 
 def test_primary_rows_keep_a_configuration_without_an_interval() -> None:

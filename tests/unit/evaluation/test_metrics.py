@@ -134,7 +134,8 @@ def test_entries_say_how_a_metric_is_called_and_read() -> None:
     for name, metric in METRICS.items():
         better = metric(y, perfect) - metric(y, p)
         assert (better > 0).all() if metric.higher_is_better else (better < 0).all(), name
-    assert METRICS["log_loss"].unit == "nats"
+    assert METRICS["log_loss"].title(CLASSES) == "Log loss (nats)" and METRICS["log_loss"].label == "log loss (nats)"
+    assert [METRICS[name].label for name in ("roc_auc_ovo", "brier", "f1_macro")] == ["AUC", "Brier score", "macro F1"]
     assert METRICS["log_loss"](y, uniform) == pytest.approx(np.log(3))
 
 
@@ -250,9 +251,11 @@ def test_fold_mean_weighs_by_pairs_in_a_rank_metric_and_otherwise_by_rows() -> N
         [METRICS["roc_auc_class"](*one)[0] for one in folds], weights=[one.sum() * (~one).sum() for one in benign]
     )
     assert METRICS["roc_auc_class"].fold_mean(y, p, fold)[0] == pytest.approx(auc, abs=1e-12)
+    assert METRICS["roc_auc_class"].weights_of_folds == "number of case pairs"
     for name in ("balanced_accuracy", "ece"):
         mean = np.average([METRICS[name](*one) for one in folds], weights=[40, 95])
         assert METRICS[name].fold_mean(y, p, fold) == pytest.approx(mean, abs=1e-12)
+        assert METRICS[name].weights_of_folds == "number of patients"
 
 
 def test_added_tables_weight_folds_by_case_pairs() -> None:

@@ -7,6 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import make_dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +17,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from docutils.core import publish_parts
-from dummy_study import BINARY, DEMO, make_study, write_results
+from dummy_study import BINARY, DEMO, make_metrics, make_predictions, make_study, write_results
 from jinja2 import Environment
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from sonogrid import grid
 from sonogrid.config.needs import Parts, parse_part
 from sonogrid.config.study import Study
 from sonogrid.console import Advance, silent
+from sonogrid.evaluation import primary
 from sonogrid.evaluation.metrics import auc_class, class_codes, mann_whitney
 from sonogrid.files import write_csv
 from sonogrid.fits.weights import save_weights
-from sonogrid.grid import AXES, Cell, Grid
+from sonogrid.grid import AXES, CONFIGURATION, Cell, Grid, plural
 from sonogrid.layout import ANY_CELL, ANY_PRETRAINING, CELL_FILES, PRETRAINED_FILES, CohortLayout, Layout
 from sonogrid.reporting import exhibits, making
 from sonogrid.reporting.exhibits import (
@@ -44,7 +50,15 @@ from sonogrid.reporting.exhibits import (
 )
 from sonogrid.reporting.formats import Table, TableEntry
 from sonogrid.reporting.gathered import Gathered
-from sonogrid.reporting.making import draw_figures, draw_panel, draw_panels, panel_steps, write_tables
+from sonogrid.reporting.making import (
+    draw_figure,
+    draw_figures,
+    draw_panel,
+    draw_panels,
+    make_table,
+    panel_steps,
+    write_tables,
+)
 from sonogrid.reporting.report import write_report
 from sonogrid.training.backbones import build_model, seeded
 
@@ -296,6 +310,153 @@ def test_a_study_without_effect_or_simulation_has_no_exhibit_of_them() -> None:
         *(panel.stem for panel in panels_of(plain)),
     }
     assert not any("effects" in path.name for path in inputs_of(tables_of(plain), plain))
+
+
+def words_of(exhibit: Exhibit, study: Study, gathered: Gathered) -> str:
+    """All that a reader sees of a table or figure."""
+    if exhibit.kind == "table":
+        table = make_table(exhibit, study, gathered)
+        entries = (entry.text for row in table.body for entry in row)
+        return "\n".join([exhibit.title, table.caption, *table.head, *entries, *(note for _, note in table.notes)])
+    drawn = (text.get_text() for text in draw_figure(exhibit, study, gathered).findobj(Text))
+    return "\n".join([exhibit.filled(exhibit.alt, study, {}), making.caption_of(exhibit, study, gathered, {}), *drawn])
+
+
+def test_with_another_primary_metric_no_exhibit_speaks_of_auc_or_of_the_wrong_direction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(primary, "PRIMARY_METRIC", "brier")
+    study = make_study(DEMO, tmp_path)
+    write_results(study)
+    gathered = Gathered(study)
+    shown = {f"{one.kind} {one.stem}": one for one in (*tables_of(study), *figures_of(study))}
+    assert "table ceiling" not in shown
+    words = {name: words_of(exhibit, study, gathered) for name, exhibit in shown.items()}
+    assert {name for name, text in words.items() if re.search(r"AUC|case pairs|right of|chance", text)} == {
+        "figure roc_curves"
+    }
+    assert (
+        "Brier score at patient level, averaged over 3 folds (weights of folds: number of patients)."
+        in (words["table ablation"])
+    )
+    assert "Difference in Brier score" in words["table pretraining_effect"]
+    assert "Paired differences in Brier score" in words["figure pretraining_effect"]
+    assert "left of zero init pretrained is better" in words["figure pretraining_effect"]
+    assert "difference in Brier score by patient" in words["figure pretraining_effect"]
+    assert "darker is better" in words["figure auc_heatmap"]
+    write_tables(study)
+    write_report(study)
+    page = re.sub(r'"data:[^"]*"', "", Layout(study.results).report.read_text("utf-8"))
+    assert "Hand and Till" not in page and page.count("AUC") == 1 and "weights equal to the number of patients" in page
+    assert "Neither the lowest entry" in page
+
+
+def test_the_best_of_a_metric_of_losses_is_the_darkest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(primary, "PRIMARY_METRIC", "brier")
+    heatmap = next(one for one in EXHIBITS if one.stem == "auc_heatmap")
+    gathered = scored(STUDY)
+    vars(gathered).update(metrics=make_metrics(gathered.scored, STUDY), simulated=True)
+    ax = draw_figure(heatmap, STUDY, gathered).axes[0]
+    values = np.asarray(ax.images[0].get_array())
+    lightness = ax.images[0].to_rgba(values).mean(axis=-1)
+    assert (lightness.ravel()[values.argsort(axis=None)] == np.sort(lightness, axis=None)).all()
+    assert ax.images[0].get_clim() == (values.min(), values.max())
+    colours = {text.get_text(): text.get_color() for text in ax.texts}
+    assert colours[f"{values.min():.3f}"] == "white" and colours[f"{values.max():.3f}"] == "black"
+
+
+def scored(study: Study) -> Gathered:
+    gathered = Gathered(study)
+    vars(gathered).update(predictions=make_predictions(study))
+    return gathered
+
+
+@pytest.mark.parametrize("seeds", [(0,), (3, 4)])
+def test_a_table_and_a_heat_map_of_another_metric_are_entries(seeds: tuple[int, ...]) -> None:
+    study = make_study(DEMO, seeds=seeds)
+    gathered = scored(study)
+    frames = [make_metrics(gathered.scored, study, metric) for metric in ("roc_auc_ovo", "balanced_accuracy")]
+    vars(gathered).update(metrics=pd.concat(frames, ignore_index=True), simulated=True)
+    first = next(one for one in EXHIBITS if one.stem == "ablation")
+    second, heatmap = (
+        replace(one, stem=f"accuracy_{one.kind}", metric="balanced_accuracy")
+        for one in (first, next(one for one in EXHIBITS if one.stem == "auc_heatmap"))
+    )
+    table = make_table(second, study, gathered)
+    assert "Balanced accuracy at patient level" in table.caption
+    assert "(weights of folds: number of patients)" in table.caption
+    of_second = frames[1]["metric"].eq("balanced_accuracy") & frames[1]["method"].eq("bca")
+    of_second &= frames[1]["pooling"].eq("log") & frames[1]["fold"].eq("mean") & frames[1]["seed"].eq("mean")
+    wanted, found = (one.set_index(CONFIGURATION)["value"].sort_index() for one in (frames[1][of_second], table.data))
+    assert found.equals(wanted) and len(found) == 12
+    assert [row[0].text for row in table.body] == [name for name in DEMO["backbones"] for _ in DEMO["inits"]]
+    assert "one-vs-one ROC AUC" in make_table(first, study, gathered).caption
+    shown = words_of(heatmap, study, gathered)
+    assert "AUC" not in shown and "Patient-level balanced accuracy" in shown.replace("\n", " ")
+    assert f"{table.data['value'].iloc[-1]:.3f}" in shown
+
+
+def test_a_metric_without_intervals_is_shown_by_its_values() -> None:
+    gathered = scored(STUDY)
+    metrics = make_metrics(gathered.scored, STUDY, "ece")
+    shown = metrics["metric"].eq("ece") & metrics["method"].eq("bca")
+    metrics.loc[shown, ["low", "high", "confidence", "method"]] = [np.nan, np.nan, np.nan, ""]
+    shown &= metrics["pooling"].eq("log") & metrics["level"].eq("patient")
+    vars(gathered).update(metrics=metrics[shown], simulated=True)
+    entry = replace(next(one for one in EXHIBITS if one.stem == "ablation"), metric="ece", caption="{metric}.")
+    table = make_table(entry, STUDY, gathered)
+    texts = [one.text for row in table.body for one in row[2:]]
+    assert all(re.fullmatch(r"\d\.\d{3}", text) for text in texts) and len(texts) == 12
+    assert table.caption.startswith("Simulated data. Expected calibration error. Study dummy")
+
+
+@pytest.fixture
+def longer_configuration(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A configuration with one more axis, `loss`, after the modality."""
+    lists = {id(names): names for names in (CONFIGURATION, AXES, exhibits.ROW_AXES)}.values()
+    before = [list(names) for names in lists]
+    CONFIGURATION.append("loss")
+    AXES.insert(AXES.index("modality") + 1, "loss")
+    exhibits.ROW_AXES.append("loss")
+    monkeypatch.setattr(grid, "Configuration", make_dataclass("Longer", CONFIGURATION, frozen=True))
+    yield
+    for names, found in zip(lists, before, strict=True):
+        names[:] = found
+
+
+@pytest.mark.usefixtures("longer_configuration")
+def test_one_more_axis_of_a_configuration_is_one_more_column_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"loss": ("plain", "focal"), "seed": (0,), "fold": (0, 1, 2)}
+    whole = Grid({axis: values.get(axis) or DEMO[plural(axis)] for axis in AXES})
+    monkeypatch.setattr(Grid, "of", lambda study: whole)
+    gathered = scored(STUDY)
+    cells = [dict(zip(AXES, point, strict=True)) for point in product(*whole.axes.values())]
+    histories = [cell | {"epoch": epoch, "train_loss": 1.0, "inner_loss": 1.0} for cell in cells for epoch in (1, 2)]
+    vars(gathered).update(
+        simulated=True,
+        metrics=make_metrics(gathered.scored, STUDY),
+        runs=pd.DataFrame(cells).assign(chosen_epoch=2),
+        histories=pd.DataFrame(histories),
+    )
+    of_name = {one.stem: one for one in EXHIBITS}
+    table = make_table(of_name["ablation"], STUDY, gathered)
+    assert table.head[:3] == ("Backbone", "Init", "Loss") and table.row_heads == 3
+    assert [entry.text for entry in table.body[1][:3]] == ["resnet18", "scratch", "focal"]
+    values_of = table.data.set_index(CONFIGURATION)["value"]
+    for row in table.body:
+        names = [entry.text for entry in row[:3]]
+        wanted = [values_of[names[0], names[1], modality, names[2]] for modality in DEMO["modalities"]]
+        assert [entry.text[:5] for entry in row[3:]] == [f"{value:.3f}" for value in wanted]
+    shown = draw_figure(of_name["auc_heatmap"], STUDY, gathered).axes[0]
+    assert [text.get_text() for text in shown.texts[::2]] == [entry.text[:5] for row in table.body for entry in row[3:]]
+    assert [label.get_text() for label in shown.get_yticklabels()][1] == "resnet18  scratch  focal"
+    curves = draw_figure(of_name["roc_curves"], STUDY, gathered)
+    assert all(len(ax.lines) == 1 + 8 for ax in curves.axes)
+    looks = {(line.get_color(), str(line._dash_pattern)) for line in curves.axes[0].lines[1:]}  # type: ignore[attr-defined]
+    assert len(looks) == 8
+    for name, panels in (("confusion_matrices", 24), ("training_curves", 24)):
+        figure = draw_figure(of_name[name], STUDY, gathered)
+        assert len(figure.axes) == panels and figure.axes[3].get_ylabel() == "resnet18\nscratch\nfocal"
 
 
 def test_the_list_is_cheap_to_import() -> None:
