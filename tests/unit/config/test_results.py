@@ -20,7 +20,7 @@ def test_png_and_svg_unless_the_config_says_otherwise():
         (["svg", "pdf"], "must have png"),
         ([], "must have png"),
         (["png", "png"], "named more than once: png"),
-        (["png", "jpeg"], "'png', 'svg' or 'pdf'"),
+        (["png", "jpeg"], "figures.formats.1: value 'jpeg'"),
         ("png", "tuple"),
     ],
 )
