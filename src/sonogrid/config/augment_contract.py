@@ -151,6 +151,8 @@ OTHER_NAMES = {
 }
 """Names under which other libraries know a transform of the table."""
 
+RULED = tuple(shown for shown in INPUTS if any(shown in one.inputs for one in RULINGS))
+"""Inputs of the table; of any other input of a modality every transform is illegal."""
 _RULING: dict[tuple[str, str], Ruling] = {(one.transform, shown): one for one in RULINGS for shown in one.inputs}
 TRANSFORMS = tuple(dict.fromkeys(one.transform for one in RULINGS))
 """Every transform of the table, offered or not."""
@@ -218,10 +220,10 @@ def strength(transform: str, told: float | Mapping[str, float], modality: str) -
 
 
 def as_markdown(transforms: Sequence[str] = TRANSFORMS) -> str:
-    """The table in Markdown, one line a ruling; ends with a line break."""
+    """Return the table in Markdown, one line per ruling; ends with a line break. `all` is every input of RULED."""
     lines = ["| transform | input | legal | why |", "|---|---|---|---|"]
     for one in RULINGS:
         if one.transform in transforms:
-            shown = "all" if one.inputs == INPUTS else ", ".join(map(title, one.inputs))
+            shown = "all" if one.inputs == RULED else ", ".join(map(title, one.inputs))
             lines.append(f"| {one.transform} | {shown} | {'yes' if one.legal else 'no'} | {one.reason} |")
     return "\n".join(lines) + "\n"

@@ -74,9 +74,9 @@ print(json.dumps({
 def ceus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a copy of the package does whose table has one row more."""
     copy = PackageCopy(tmp_path_factory.mktemp("copy"))
-    last = '        drawing="stiffness",\n    ),\n'
+    end = ")\n\nMODALITIES = "
     row = '    ModalityRow(name="ceus", title="CEUS", colours="perfusion"),\n'
-    copy.edit("config/modalities.py", last, last + row)
+    copy.edit("config/modalities.py", end, row + end)
     found: dict[str, Any] = copy.run(CEUS, folder=tmp_path_factory.mktemp("results"))
     return found
 
