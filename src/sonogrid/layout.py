@@ -18,9 +18,11 @@ ANY_CELL = Cell(*(f"{{{axis}}}" for axis in AXES))  # type: ignore[arg-type]
 """The cell whose value on every axis is that axis's wildcard."""
 ANY_PRETRAINING = ("{init}", "{backbone}", "{seed}")
 """The pre-training whose init, backbone and seed are wildcards."""
-CELL_FILES = ("run.json", "predictions.csv", "history.csv", "model.safetensors")
+RUN, HISTORY = "run.json", "history.csv"
+"""Record and history of a fit, in the folder of its cell or pre-training."""
+CELL_FILES = (RUN, "predictions.csv", HISTORY, "model.safetensors")
 """What a cell leaves; run.json is renamed last, so where it is, the others are whole."""
-PRETRAINED_FILES = ("run.json", "history.csv", "weights.safetensors")
+PRETRAINED_FILES = (RUN, HISTORY, "weights.safetensors")
 """What a pre-training leaves; run.json is renamed last."""
 
 
@@ -166,7 +168,7 @@ class Layout:
 
     def history(self, cell: Cell) -> Path:
         """One row per epoch of a cell."""
-        return self.cell(cell) / "history.csv"
+        return self.cell(cell) / HISTORY
 
     def cell_predictions(self, cell: Cell) -> Path:
         """One row per inner and held-out image of a cell."""
@@ -174,7 +176,7 @@ class Layout:
 
     def run(self, cell: Cell) -> Path:
         """Record of a cell. It is written last, so listing it as a target detects a deleted cell."""
-        return self.cell(cell) / "run.json"
+        return self.cell(cell) / RUN
 
     @property
     def checkpoints(self) -> Path:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import sonogrid
+from sonogrid.layout import ANY_CELL, CELL_FILES, PRETRAINED_FILES, AuditLayout, Layout
 
 PACKAGE = Path(sonogrid.__file__).parent
 ROOMS = (
@@ -106,25 +109,87 @@ def test_snakemake_is_imported_in_the_room_of_the_cluster_alone() -> None:
             assert room(module) == "cluster", module
 
 
-RESULT_FILES = (
-    *("patients.csv", "manifest.csv", "refused.csv", "seen.csv", "ceiling.json", "splits.csv", "certificate.json"),
-    *("findings.csv", "pictures", "masks", "metrics.csv", "effects.csv", "rates.csv", "report.html"),
-    *("model.safetensors", "weights.safetensors", "cells", "pretrained", "checkpoints"),
-)
+FILLED: dict[str, Any] = {"cell": ANY_CELL, "folder": Path("results/{folder}"), "checkpoints": Path("results")}
+"""Arguments of methods of a layout that are no text; any other is a wildcard of its name."""
+
+
+def paths_of(layout: object) -> Iterator[Path]:
+    """Every path that a layout yields, with a wildcard for each argument of a method."""
+    for name, member in inspect.getmembers(type(layout)):
+        if isinstance(member, property):
+            value = getattr(layout, name)
+            yield from [value] if isinstance(value, Path) else paths_of(value)
+        elif inspect.isfunction(member) and not name.startswith("_"):
+            wanted = list(inspect.signature(member).parameters)[1:]
+            value = getattr(layout, name)(*(FILLED.get(one, f"{{{one}}}") for one in wanted))
+            yield from [value] if isinstance(value, Path) else paths_of(value)
+
+
+RESULTS = Layout(Path("results"))
+RESULT_NAMES = {
+    *(part for path in paths_of(RESULTS) for part in path.parts if "{" not in part and part != "results"),
+    *(path.name for path in paths_of(AuditLayout(RESULTS.cohort.audit))),
+    *CELL_FILES,
+    *PRETRAINED_FILES,
+}
+"""Every file and folder that the layout names by itself."""
+OTHER_MEANINGS = {("cohort.picture_files", "pictures"): "the decoder of picture files"}
+"""Module and constant that is spelt like a result -> what it is."""
+
+
+def texts(node: ast.AST | None) -> Iterator[str]:
+    if node is not None:
+        yield from (one.value for one in ast.walk(node) if isinstance(one, ast.Constant) and isinstance(one.value, str))
+
+
+def named_paths(code: ast.Module) -> Iterator[str]:
+    """Names of results that code joins to a path, or keeps in a constant; a folder in a table may mean a stage."""
+    for node in ast.walk(code):
+        sides: list[ast.expr] = []
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            sides = [node.left, node.right]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in JOINING:
+            sides = node.args
+        yield from (side.value for side in sides if isinstance(side, ast.Constant) and side.value in RESULT_NAMES)
+        for statement in node.body if isinstance(node, ast.Module | ast.ClassDef) else []:
+            value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+            alone = isinstance(value, ast.Constant)
+            yield from (text for text in texts(value) if text in RESULT_NAMES and (alone or "." in text))
+
+
+JOINING = ("Path", "PurePath", "joinpath", "with_name")
 
 
 def test_paths_of_results_are_known_by_the_layout_alone() -> None:
-    """A file name of the results in code, outside of docstrings and messages, is a path that someone joins."""
-    joined = [
-        f"{module}: {side.value}"
-        for module in MODULES
-        if module != "layout"
-        for node in ast.walk(parsed(module))
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
-        for side in (node.left, node.right)
-        if isinstance(side, ast.Constant) and side.value in RESULT_FILES
-    ]
-    assert joined == []
+    """A name of a result in code, outside of docstrings and messages, is a path that someone joins."""
+    found = [(module, name) for module in MODULES if module != "layout" for name in named_paths(parsed(module))]
+    assert [one for one in found if one not in OTHER_MEANINGS] == []
+    assert set(OTHER_MEANINGS) <= set(found)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'folder / "seen.csv"',
+        'folder / "masks" / name',
+        'Path(folder, "cells")',
+        'index.with_name("metrics.csv")',
+        'CERTIFICATE = "certificate.json"',
+        'FOLDER: str = "pretrained"',
+        'FILES = ("run.json", "history.csv")',
+        'class A:\n    name = "report.html"',
+    ],
+)
+def test_a_name_of_a_result_would_be_found(code: str) -> None:
+    assert list(named_paths(ast.parse(code)))
+
+
+def test_every_kind_of_result_is_among_the_names() -> None:
+    assert {
+        *("patients.csv", "manifest.csv", "refused.csv", "seen.csv", "ceiling.json", "splits.csv", "certificate.json"),
+        *("findings.csv", "pictures", "masks", "metrics.csv", "effects.csv", "rates.csv", "report.html"),
+        *("model.safetensors", "weights.safetensors", "cells", "pretrained", "checkpoints", "run.json", "history.csv"),
+    } <= RESULT_NAMES
 
 
 def test_every_room_is_in_the_picture_of_the_house() -> None:

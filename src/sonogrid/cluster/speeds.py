@@ -14,6 +14,7 @@ from sonogrid.config.augment_contract import strength
 from sonogrid.config.study import Study
 from sonogrid.config.training import Training
 from sonogrid.files import read_json
+from sonogrid.layout import HISTORY, RUN
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class DoneRun:
 def read_run(folder: Path, parts: PartCounts) -> DoneRun | None:
     """Return the finished fit in a folder; None if there is none, or if its record lacks what is needed."""
     try:
-        run = read_json(folder / "run.json")
+        run = read_json(folder / RUN)
         # Not by pandas: there may be 12,000 of these files.
-        with (folder / "history.csv").open(encoding="utf-8", newline="") as history:
+        with (folder / HISTORY).open(encoding="utf-8", newline="") as history:
             epoch_seconds = sum(float(row["seconds"]) for row in csv.DictReader(history))
         training = Training.model_validate(run["training"])
         # Cells that shared a GPU each had a part of it.

@@ -24,7 +24,7 @@ def cell_spec(cell: Cell, study: Study, checkpoints: Path, threads: int) -> FitS
 
     def tables(model: nn.Module) -> dict[str, pd.DataFrame]:
         predictions = predictions_by_part(model, _data(cell, study).predicted(), classes)
-        return {"predictions.csv": _identified(predictions, cell)}
+        return {layout.cell_predictions(cell).name: _identified(predictions, cell)}
 
     return FitSpec(
         name=str(cell),

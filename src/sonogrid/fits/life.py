@@ -19,6 +19,7 @@ from sonogrid.fits.checkpoint import Checkpoint
 from sonogrid.fits.recipe import Recipe, is_done
 from sonogrid.fits.record import device_name, read_history, run_record, write_history
 from sonogrid.fits.weights import fingerprint_of, save_weights, weights_problem
+from sonogrid.layout import HISTORY, RUN
 from sonogrid.problems import InputError, Problem
 from sonogrid.provenance import whereabouts
 from sonogrid.training.backbones import WeightsError, best_device
@@ -103,15 +104,15 @@ def run_fit(spec: FitSpec, place: str = "", together: int = 1) -> bool:
         for name, table in tables.items():
             write_csv(table, temporary[name])
         save_weights(model, temporary[spec.weights])
-        write_history(result, temporary["history.csv"])
-        write_json(record, temporary["run.json"])
+        write_history(result, temporary[HISTORY])
+        write_json(record, temporary[RUN])
     return True
 
 
 def secure(spec: FitSpec) -> None:
     """Write the checkpoint of a finished fit: all outputs of a job are removed when one of its cells fails."""
-    run = read_json(spec.folder / "run.json")
-    history = read_history(spec.folder / "history.csv")
+    run = read_json(spec.folder / RUN)
+    history = read_history(spec.folder / HISTORY)
     chosen = run["chosen_epoch"]
     reached = {"history": history, "chosen_epoch": chosen, "best_loss": history[chosen - 1]["inner_loss"]}
     checkpoint = Checkpoint(spec.checkpoint, spec.recipe, {})

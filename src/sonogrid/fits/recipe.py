@@ -26,7 +26,7 @@ from sonogrid.fits.inputs import (
     read_corpus_inner,
 )
 from sonogrid.grid import Cell, derive_seed, named, seed_identity
-from sonogrid.layout import Layout, first_weights
+from sonogrid.layout import RUN, Layout, first_weights
 from sonogrid.problems import InputError, Problem
 from sonogrid.provenance import FOLDER, code_digest, package_versions
 
@@ -158,7 +158,7 @@ def is_done(folder: Path, names: Sequence[str], recipe: Recipe) -> bool:
     if not all((folder / name).is_file() for name in names):
         return False
     try:
-        return bool(read_json(folder / "run.json").get("recipe_sha256") == recipe_sha256(recipe))
+        return bool(read_json(folder / RUN).get("recipe_sha256") == recipe_sha256(recipe))
     except (ValueError, AttributeError):
         return False
 
