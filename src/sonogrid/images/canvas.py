@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sonogrid.arrays import Picture
+from sonogrid.cohort.registry import decoder_of
+from sonogrid.cohort.sources import decoding_of
 from sonogrid.config.images import Canvas
 from sonogrid.images.boxes import blackened, crop
 from sonogrid.images.colour import inverted, measurement_channels
 from sonogrid.images.colour_bar import bar_for
 from sonogrid.images.framing import Framing, framing_of, layout_of
-from sonogrid.images.geometry import Placement, letterbox
+from sonogrid.images.geometry import Placement, letterbox, placement
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,18 @@ def canonical(picture: Picture, framing: Framing, size: int, aspect: float = 1.0
     """
     shown = crop(blackened(picture, framing.masked) if framing.masked else picture, framing.scan)
     return Canonical(*letterbox(shown, size, aspect))
+
+
+def canvas_of(row: Mapping[str, Any], how: Canvas) -> Canonical:
+    """Decode the picture of a manifest's row and make its canvas. Raise InputError, and ValueError as make_canvas."""
+    picture = decoder_of(row["decoder"]).decode(Path(row["path"]), decoding_of(row["decoding"]))
+    return make_canvas(picture, row, how)
+
+
+def place_of(row: Mapping[str, Any], how: Canvas) -> Placement:
+    """Return where the scan area of a manifest's row lies on its canvas. Raise ValueError as make_canvas."""
+    x0, y0, x1, y1 = framing_of(row).scan
+    return placement(x1 - x0, y1 - y0, how.size, pixel_aspect(row))[0]
 
 
 def make_canvas(picture: Picture, row: Mapping[str, Any], how: Canvas) -> Canonical:

@@ -22,12 +22,16 @@ NO_PIXELS = ("none: it finds files and passes them on, and touches no pixel",)
 CARRIED = MappingProxyType(
     {
         LOOK: {
+            "sonogrid.cohort.picture_files": ("code",),
             "sonogrid.cohort.sources": ("files", "scan", "mm_per_pixel", "modality"),
             "sonogrid.config.cohort": ("layout", "settings"),
             "sonogrid.config.modalities": ("modality",),
             "sonogrid.images.messages": REFUSED,
+            "sonogrid.problems": REFUSED,
         },
         CANVAS: {
+            "sonogrid.cohort.registry": ("decoder", "code"),
+            "sonogrid.cohort.sources": ("decoding",),
             "sonogrid.config.cohort": ("layout",),
             "sonogrid.config.images": ("size", "channels"),
             "sonogrid.config.modalities": ("modality",),

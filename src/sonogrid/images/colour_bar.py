@@ -24,7 +24,7 @@ LENGTH = 48
 WIDTH = (6, 64)
 """Narrowest and widest bar in pixels."""
 SLENDER = 2.0
-"""A bar is at least so many times as long as wide."""
+"""Minimum ratio of length to width of a bar."""
 FLAT = 12
 """Difference between neighbours across the bar up to which it is flat; JPEG leaves so much."""
 ROW = 32
@@ -43,7 +43,7 @@ MARK = 2
 """Rows that need not be flat, for a tick across the bar; writing is higher."""
 COARSE = 16
 WIGGLE = 1.5
-"""A bar's path in small steps is at most so many times its path between COARSE places; speckle's is longer."""
+"""Maximum ratio of a bar's path in small steps to its path between COARSE places; that of speckle is higher."""
 PATH = 200
 """Sum of all differences along the bar over COARSE places from which it is a scale."""
 GREY = 64

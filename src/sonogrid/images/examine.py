@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from sonogrid.arrays import Mask, Picture
+from sonogrid.arrays import Picture
 from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check_laws, look_alikes, some, typed
-from sonogrid.cohort.picture_files import PICTURES, open_mask
+from sonogrid.cohort.picture_files import PICTURES
 from sonogrid.cohort.pseudonyms import pseudonym, read_key, write_lookup
 from sonogrid.cohort.reader import Reader
 from sonogrid.cohort.registry import reader_of
@@ -27,7 +27,7 @@ from sonogrid.files import digest, read_once, sha256, whole_file
 from sonogrid.images.code import LOOK, deciding_code
 from sonogrid.images.framing import framing_columns, layout_of
 from sonogrid.images.look import look_at
-from sonogrid.images.messages import BarOutside, TextRemains
+from sonogrid.images.messages import BarOutside, TextRemains, UnusableMask
 from sonogrid.images.patient_axes import patient_axes
 from sonogrid.images.seen import Look, Seen
 from sonogrid.layout import CohortLayout
@@ -166,15 +166,11 @@ def _look_at(
     if known is not None and _is_intact(known, source, folder, copied):
         return Found(key, known)
     try:
-        picture = reader.decode(source.path, source.decoding)
+        seen = look_at(source, reader.decode, config, copied)
+    except UnusableMask as error:
+        return Found(problems=error.problems)
     except InputError as error:
         return Found(problems=error.problems, refused=reader.leaves_out_unreadable)
-    try:
-        masks = _open_masks(source, picture)
-    except InputError as error:
-        return Found(problems=error.problems)
-    try:
-        seen = look_at(picture, masks, source, config, copied)
     except TextRemains as error:
         remedy = "Take it out of the data, or give the device a narrower scan area (cohort.layouts)"
         return Found(problems=(Problem(str(source.path), str(error), remedy),), refused=True)
@@ -187,9 +183,8 @@ def _look_at(
     for pixels, target in ((seen.mask, mask), (seen.copy, file)):
         if pixels is not None and target is not None:
             _save(pixels, target)
-    height, width = picture.shape[:2]
     mask_sha256 = "" if mask is None else sha256(mask)
-    return Found(key, Look(sha256(file), width, height, seen.framing, seen.axes_mm, mask_sha256))
+    return Found(key, Look(sha256(file), seen.width, seen.height, seen.framing, seen.axes_mm, mask_sha256))
 
 
 _sha256 = read_once(sha256)
@@ -221,24 +216,6 @@ def look_key(source: Source, decoder: str, config: CohortConfig, copied: bool) -
         "name": source.image_id if copied or len(source.masks) > 1 else None,
         "code": deciding_code(LOOK, decoder),
     }
-
-
-def _open_masks(source: Source, picture: Picture) -> list[Mask]:
-    problems = Problems()
-    masks = []
-    height, width = picture.shape[:2]
-    for path in source.masks:
-        try:
-            mask = open_mask(path)
-        except InputError as error:
-            problems.found.extend(error.problems)
-            continue
-        if mask.shape != (height, width):
-            sizes = f"is {mask.shape[1]} x {mask.shape[0]} pixels, its picture {source.origin} is {width} x {height}"
-            problems.add(str(path), sizes, "Give the mask the size of its picture")
-        masks.append(mask)
-    problems.raise_if_any()
-    return masks
 
 
 def _picture_path(source: Source, folder: Path, copied: bool) -> Path:

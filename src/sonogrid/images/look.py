@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sonogrid.arrays import Box, Mask, Picture
+from sonogrid.cohort.picture_files import open_mask
 from sonogrid.cohort.sources import Source
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.images.axes import axes_mm
@@ -15,14 +18,20 @@ from sonogrid.images.boxes import blackened, crop, is_inside, moved, only
 from sonogrid.images.colour_bar import find_bars
 from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import Framing, layout_of
-from sonogrid.images.messages import BarOutside, outside
+from sonogrid.images.messages import BarOutside, UnusableMask, other_size, outside
 from sonogrid.images.views import view_of
+from sonogrid.problems import InputError, Problem
+
+Decode = Callable[[Path, Mapping[str, Any]], Picture]
+"""What makes the picture of a file: its path, what decides its decoding -> H x W x 3."""
 
 
 @dataclass(frozen=True)
 class Looked:
     """What is seen of a source picture, and what is written of it."""
 
+    width: int
+    height: int
     framing: Framing
     axes_mm: tuple[float, float] | None
     """long and short axis of the lesion, where there is one and its scale is known"""
@@ -32,14 +41,19 @@ class Looked:
     """the picture as a study with pseudonyms keeps it; None where none is kept"""
 
 
-def look_at(picture: Picture, masks: Sequence[Mask], source: Source, config: CohortConfig, copied: bool) -> Looked:
-    """Look at a picture and its masks; `copied`: a copy without what is not kept is wanted.
+def look_at(source: Source, decode: Decode, config: CohortConfig, copied: bool) -> Looked:
+    """Return what is seen of a source's picture and masks; `copied`: a copy without what is not kept is wanted.
 
-    Raises ValueError for boxes that are not inside the picture (BarOutside, if it is the colour bar of the device's
-    layout), and TextRemains.
+    Raise InputError for a picture that cannot be decoded, UnusableMask, ValueError for boxes that are not inside the
+    picture (BarOutside, if it is the colour bar of the device's layout), and TextRemains.
     """
+    picture = decode(source.path, source.decoding)
+    masks = masks_of(source, picture)
     framing = frame_picture(picture, source.modality, source.device, source.scan, config)
+    height, width = picture.shape[:2]
     return Looked(
+        width=width,
+        height=height,
         framing=framing,
         axes_mm=lesion_axes(masks, framing, source.mm_per_pixel),
         mask=np.logical_or.reduce(masks).astype(np.uint8) * np.uint8(255) if masks else None,
@@ -47,6 +61,23 @@ def look_at(picture: Picture, masks: Sequence[Mask], source: Source, config: Coh
         if copied
         else None,
     )
+
+
+def masks_of(source: Source, picture: Picture) -> list[Mask]:
+    """Return the masks of a source. Raise UnusableMask with all that are damaged or not of the picture's size."""
+    masks: list[Mask] = []
+    problems: list[Problem] = []
+    for path in source.masks:
+        try:
+            masks.append(open_mask(path))
+        except InputError as error:
+            problems += error.problems
+            continue
+        if masks[-1].shape != picture.shape[:2]:
+            problems.append(other_size(path, masks[-1], source.origin, picture))
+    if problems:
+        raise UnusableMask(problems)
+    return masks
 
 
 def frame_picture(picture: Picture, modality: str, device: str, told: Box | None, config: CohortConfig) -> Framing:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sonogrid.arrays import Box, Picture
+from pathlib import Path
+
+from sonogrid.arrays import Box, Mask, Picture
+from sonogrid.problems import InputError, Problem
 
 
 class TextRemains(ValueError):  # noqa: N818 - it says what is the case, not what went wrong
@@ -11,6 +14,17 @@ class TextRemains(ValueError):  # noqa: N818 - it says what is the case, not wha
 
 class BarOutside(ValueError):  # noqa: N818 - it says what is the case, not what went wrong
     """The colour bar of a device's layout is not inside the picture."""
+
+
+class UnusableMask(InputError):  # noqa: N818 - it says what is the case, not what went wrong
+    """Masks of a picture cannot be read, or are not of its size."""
+
+
+def other_size(path: Path, mask: Mask, origin: str, picture: Picture) -> Problem:
+    """Return the problem of a mask that is not of the size of its picture, which `origin` names."""
+    (height, width), (high, wide) = picture.shape[:2], mask.shape
+    what = f"is {wide} x {high} pixels, its picture {origin} is {width} x {height}"
+    return Problem(str(path), what, "Give the mask the size of its picture")
 
 
 def text_remains(places: int, rounds: int) -> TextRemains:

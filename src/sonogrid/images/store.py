@@ -19,10 +19,9 @@ from sonogrid.config.images import Canvas
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.console import Advance, silent
 from sonogrid.files import digest, sha256, whole_file, write_csv
-from sonogrid.images.canvas import Canonical, make_canvas, pixel_aspect
+from sonogrid.images.canvas import Canonical, canvas_of, pixel_aspect, place_of
 from sonogrid.images.code import CANVAS, deciding_code
 from sonogrid.images.framing import SCAN, framing_columns, framing_of, layout_of
-from sonogrid.images.geometry import placement
 from sonogrid.layout import made_beside
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
@@ -56,7 +55,7 @@ class Made(NamedTuple):
 
 
 def build(images: pd.DataFrame, how: Canvas, npy: Path, csv: Path, advance: Advance = silent, workers: int = 1) -> int:
-    """Write the store of one modality, `npy` (N x size x size x 3 uint8) and its index `csv`; the canvases made anew.
+    """Write the store of one modality, `npy` (N x size x size x 3 uint8) and its index `csv`; return how many are new.
 
     `images` holds rows of a manifest, in the order of the store. The same images give the same bytes; canvases that
     an earlier store holds, and whose pictures and settings are the same, are taken from there. Memory does not grow
@@ -71,7 +70,7 @@ def build(images: pd.DataFrame, how: Canvas, npy: Path, csv: Path, advance: Adva
     recipes: list[tuple[str, str]] = []
     rows: list[dict[str, Any]] = images.to_dict("records")  # type: ignore[assignment]
     made_before = _earlier(npy, csv, how.size)
-    anew = 0
+    new = 0
     with whole_file(npy) as temporary:
         # Written in sequence and not through a memory map: a full disk is then an error and not a crash.
         with temporary.open("wb") as file:
@@ -86,14 +85,14 @@ def build(images: pd.DataFrame, how: Canvas, npy: Path, csv: Path, advance: Adva
                     file.write(result.canonical.canvas.tobytes())
                     lines.append(_index_line(len(lines), row, result.canonical))
                     recipes.append((_recipe(row, how), lines[-1]["canvas_sha256"]))
-                    anew += not result.reused
+                    new += not result.reused
                 advance()
         problems.raise_if_any()
         # An index without its array, or beside another array, must never look complete.
         csv.unlink(missing_ok=True)
     write_csv(pd.DataFrame(recipes, columns=list(MADE_COLUMNS)), made_beside(csv))
     write_csv(pd.DataFrame(lines, columns=list(INDEX_COLUMNS)), csv)
-    return anew
+    return new
 
 
 def _earlier(npy: Path, csv: Path, size: int) -> Earlier:
@@ -165,16 +164,13 @@ def open_store(npy: Path, csv: Path) -> Store:
 def _canvas_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Made | Problem:
     path = Path(row["path"])
     try:
-        framing, aspect = framing_of(row), pixel_aspect(row)
         if not path.is_file() or sha256(path) != row["sha256"]:
             state = "has changed since the cohort was read" if path.is_file() else "is gone since the cohort was read"
             return Problem(str(path), state, _COHORT_AGAIN)
         known, known_sha256 = earlier.get(_recipe(row, how), (None, ""))
         if known is not None and _canvas_sha256(known) == known_sha256:
-            width, height = framing.scan.x1 - framing.scan.x0, framing.scan.y1 - framing.scan.y0
-            return Made(Canonical(np.array(known), placement(width, height, how.size, aspect)[0]), reused=True)
-        picture = decoder_of(row["decoder"]).decode(path, decoding_of(row["decoding"]))
-        return Made(make_canvas(picture, row, how))
+            return Made(Canonical(np.array(known), place_of(row, how)), reused=True)
+        return Made(canvas_of(row, how))
     except InputError as error:
         return error.problems[0]
     except (ValueError, ZeroDivisionError) as error:

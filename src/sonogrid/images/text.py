@@ -41,7 +41,7 @@ MARGIN = 3
 HIGH, TALL = 48, 0.1
 """What is higher than so many pixels and than this share of the picture's longer side is no line of text."""
 LONG = 40
-"""A line is at most so many times as long as high when it is read; bounds memory."""
+"""Maximum ratio of length to height of a line when it is read; bounds memory."""
 ROUNDS = 5
 """How often what is found is blackened and the rest looked through again, before the picture is given up."""
 
