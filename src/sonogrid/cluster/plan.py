@@ -83,7 +83,7 @@ def job_rows(work: Workload, profile: Profile) -> list[list[str]]:
     return [
         [
             rule,
-            f"{work.jobs_by_rule[rule]:,}",
+            f"{work.requests[rule].jobs:,}",
             " ".join(job.gpu_flags) or "-",
             as_count(job.cpus),
             as_count(job.mem_mb),

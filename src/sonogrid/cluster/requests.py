@@ -1,4 +1,4 @@
-"""What a job of each rule asks of a cluster, before slurm/profile.yaml changes it: the one place for rules and plan."""
+"""What a job of each rule asks of a cluster, before slurm/profile.yaml changes it, and how many jobs a study has."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class Request:
     cpus: int
     mem_mb: int
     minutes: int
+    jobs: int = 1
+    """number of jobs of the rule in a run of the whole study; 0: none, or on demand only"""
 
 
 LOCAL_RULES = ("all", "splits", "tables", "report")
@@ -30,22 +32,24 @@ RATES_MINUTES, RATES_MINUTES_EACH = 20, 3
 
 def requests(study: Study) -> dict[str, Request]:
     """Return what a job of every rule asks that is submitted to a cluster, by rule."""
-    cells, together = Grid.of(study).cells_in_a_job(study.cells_per_job), study.cells_per_gpu
-    together = min(together, cells)
+    grid, corpora = Grid.of(study), study.corpora
+    cells = grid.cells_in_a_job(study.cells_per_job)
+    together = min(study.cells_per_gpu, cells)
     train_minutes = min(LONGEST_MINUTES, 60 * ceil(cells / together))
-    settings = len(study.grid.backbones) * (1 + len(study.corpora))
-    cohort, images, audit = Request(0, 4, 8000, 8 * 60), Request(0, 2, 4000, 60), Request(0, 2, 8000, 120)
+    backbones, inits, seeds = (len(grid.axes[axis]) for axis in ("backbone", "init", "seed"))
+    stores = sum(len(corpus.modalities) for corpus in corpora.values())
+    rates_minutes = RATES_MINUTES + RATES_MINUTES_EACH * backbones * (1 + len(corpora))
     return {
-        "cohort": cohort,
-        "corpus_cohort": cohort,
-        "images": images,
-        "corpus_images": images,
-        "audit": audit,
-        "corpus_audit": audit,
-        "pretrain": Request(1, 1, 6000, 4 * 60),
-        "rates": Request(1, 1, 8000, RATES_MINUTES + RATES_MINUTES_EACH * settings),
-        "train": Request(1, together, 4000 + 2000 * together, train_minutes),
+        "cohort": Request(0, 4, 8000, 8 * 60),
+        "corpus_cohort": Request(0, 4, 8000, 8 * 60, jobs=len(corpora)),
+        "images": Request(0, 2, 4000, 60, jobs=len(grid.axes["modality"])),
+        "corpus_images": Request(0, 2, 4000, 60, jobs=stores),
+        "audit": Request(0, 2, 8000, 120),
+        "corpus_audit": Request(0, 2, 8000, 120, jobs=len(corpora)),
+        "pretrain": Request(1, 1, 6000, 4 * 60, jobs=len(corpora) * backbones * seeds),
+        "rates": Request(1, 1, 8000, rates_minutes, jobs=0),
+        "train": Request(1, together, 4000 + 2000 * together, train_minutes, jobs=len(grid) // cells),
         "evaluate": Request(0, 1, 8000, 60),
-        "explain": Request(1, 1, 6000, 60),
+        "explain": Request(1, 1, 6000, 60, jobs=backbones * inits),
         "figures": Request(0, 1, 4000, 30),
     }

@@ -5,7 +5,7 @@ Nothing is guessed: where a number of images or a rate is not known, the seconds
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,6 @@ class Workload:
     """The work in a grid."""
 
     study: Study
-    jobs_by_rule: dict[str, int]
     requests: dict[str, Request]
     """of the rules that have jobs"""
     cells_in_a_job: int
@@ -84,28 +83,15 @@ def workload(study: Study) -> Workload:
         *_train_jobs(study, _cells(study, cohort, rates)),
         *_panel_jobs(study, rates),
     )
-    counts = _job_counts(study, gpu_jobs)
     return Workload(
         study=study,
-        jobs_by_rule=counts,
-        requests={rule: request for rule, request in requests(study).items() if counts.get(rule)},
+        requests={rule: request for rule, request in requests(study).items() if request.jobs},
         cells_in_a_job=grid.cells_in_a_job(study.cells_per_job),
         sizes=possible_sizes(grid),
         images={"cohort": cohort, **corpus_images},
         gpu_jobs=gpu_jobs,
         start=_start(rates),
     )
-
-
-def _job_counts(study: Study, gpu_jobs: Sequence[PlannedJob]) -> dict[str, int]:
-    corpora = list(study.corpora.values())
-    once = {"cohort": 1, "images": len(study.grid.modalities), "audit": 1, "evaluate": 1, "figures": 1}
-    of_corpora = {
-        "corpus_cohort": len(corpora),
-        "corpus_images": sum(len(corpus.modalities) for corpus in corpora),
-        "corpus_audit": len(corpora),
-    }
-    return once | of_corpora | Counter(job.name[0] for job in gpu_jobs)
 
 
 def _start(rates: Sequence[Rate]) -> float | None:

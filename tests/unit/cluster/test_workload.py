@@ -13,7 +13,7 @@ from sonogrid.cluster import speeds
 from sonogrid.cluster import workload as w
 from sonogrid.cluster.image_counts import PartCounts, images_of_corpus, images_of_study
 from sonogrid.cluster.rates import FitSetting, Rate, rates_table, setting_of
-from sonogrid.cluster.requests import requests
+from sonogrid.cluster.requests import Request, requests
 from sonogrid.cluster.speeds import Speed, read_run
 from sonogrid.cohort.manifest import save_cohort
 from sonogrid.config.study import Study
@@ -218,7 +218,7 @@ def test_every_cell_pretraining_and_panel_is_in_one_job(study, seeds):
     assert fits.count("explain") == backbones * inits
     jobs = [job.name[0] for job in work.gpu_jobs]
     assert {rule: jobs.count(rule) for rule in set(jobs)} == {
-        rule: count for rule, count in work.jobs_by_rule.items() if rule in jobs
+        rule: request.jobs for rule, request in work.requests.items() if request.gpus
     }
 
 
@@ -276,6 +276,7 @@ def test_jobs_wait_for_what_other_jobs_make(study, cells_per_job):
         assert job.needs <= set(made[: made.index(job.name)])
     trained = [job for job in work.gpu_jobs if job.name[0] == "train"]
     assert {len(job.fits) for job in trained} == {work.cells_in_a_job}
+    assert len(trained) == work.requests["train"].jobs
     assert all(any(need[0] == "train" for need in job.needs) for job in work.gpu_jobs if job.name[0] == "explain")
 
 
@@ -365,7 +366,8 @@ def test_a_cell_is_current_however_its_record_writes_the_strengths(study):
     assert not speeds.is_current(run, study, study.training.model_copy(update={"augment": other}), ["bmode"])
 
 
-def test_every_rule_that_asks_for_a_job_is_counted():
-    """A rule without a count is missing from `sonogrid plan`; rates are measured on demand."""
+def test_every_rule_that_asks_for_a_job_is_planned():
+    """An entry of requests() says its number of jobs; rates are measured on demand."""
     study = make_study(DEMO)
-    assert set(requests(study)) - {"rates"} == set(w.workload(study).jobs_by_rule)
+    assert set(requests(study)) - {"rates"} == set(w.workload(study).requests)
+    assert Request(0, 1, 4000, 30).jobs == 1, "an entry without a number of jobs is shown"
