@@ -36,8 +36,8 @@ def check(options: Namespace) -> None:
 
 def plan(options: Namespace) -> None:
     """Print what a study will ask of a cluster and cost, or check that the cluster would take it."""
-    from sonogrid.cluster.plan import check_site, show_plan
     from sonogrid.cluster.profile import read_profile
+    from sonogrid.cluster.show_plan import check_site, show_plan
     from sonogrid.cluster.site import load_site
 
     study, site = checked_study(options), load_site(options.site)

@@ -14,7 +14,7 @@ from rich.console import Console
 from unit.cluster.test_profile import END, MEMORY, MINUTES, edited, read
 from unit.cluster.test_workload import write_rates, write_run
 
-from sonogrid.cluster import full_check, plan, slurm
+from sonogrid.cluster import full_check, plan, show_plan, slurm
 from sonogrid.cluster.full_check import CheckResult
 from sonogrid.cluster.profile import Profile, site_profile
 from sonogrid.cluster.site import Site
@@ -39,8 +39,8 @@ def shown(
 ) -> str:
     """The plan as a pipe gets it."""
     file, site = io.StringIO(), site or Site()
-    console = Console(file=file, width=plan.WIDTH, highlight=False)
-    plan.show_plan(study, site, profile or site_profile(site), 64, configs, console)
+    console = Console(file=file, width=show_plan.WIDTH, highlight=False)
+    show_plan.show_plan(study, site, profile or site_profile(site), 64, configs, console)
     return file.getvalue()
 
 
@@ -58,7 +58,7 @@ def unfolded(text: str) -> str:
 def test_a_plan_fits_its_width_and_is_plain_when_piped(study):
     write_rates(study)
     text = shown(study)
-    assert max(map(len, text.splitlines())) <= plan.WIDTH
+    assert max(map(len, text.splitlines())) <= show_plan.WIDTH
     assert text.isascii()
     assert text.startswith(
         "Study dummy: 2 backbones x 2 inits x 3 modalities x 1 seed x 3 folds = 36 cells; 1 in a job\n"
@@ -298,11 +298,11 @@ def test_results_are_in_one_table_and_a_wrong_one_ends_it():
         CheckResult("node", "none was free", "not checked", "Try again later"),
     ]
     file = io.StringIO()
-    console = Console(file=file, width=plan.WIDTH)
+    console = Console(file=file, width=show_plan.WIDTH)
     with pytest.raises(InputError, match="1 of 3 results are wrong: MinJobAge"):
-        plan.show_check(results, console)
+        show_plan.show_check(results, console)
     assert " ".join(cells(file.getvalue(), "MinJobAge wrong")) == "MinJobAge wrong 2 s. Ask the site for more"
-    plan.show_check([results[0], results[2]], console)
+    show_plan.show_check([results[0], results[2]], console)
 
 
 def test_the_check_looks_at_the_results_and_at_the_scratch_folder(study, monkeypatch, tmp_path, capsys):
@@ -312,8 +312,8 @@ def test_the_check_looks_at_the_results_and_at_the_scratch_folder(study, monkeyp
         asked.append((set(requests), folders, jobs))
         return [CheckResult("all", "well", "ok")]
 
-    monkeypatch.setattr(plan, "check_cluster", check)
-    plan.check_site(study, Site(scratch=tmp_path), site_profile(Site()), 64)
+    monkeypatch.setattr(show_plan, "check_cluster", check)
+    show_plan.check_site(study, Site(scratch=tmp_path), site_profile(Site()), 64)
     ((stages, folders, jobs),) = asked
     assert {"train", "pretrain", "explain", "evaluate"} <= stages
     assert (folders, jobs) == ([study.results, tmp_path], 64)
