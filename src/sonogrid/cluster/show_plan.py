@@ -31,6 +31,17 @@ def output() -> Console:
     return console
 
 
+def show_plain(console: Console, content: Table | Text) -> None:
+    """Print a table or a paragraph; lines end without blanks unless the console is a terminal."""
+    if console.is_terminal:
+        console.print(content)
+        return
+    with console.capture() as captured:
+        console.print(content)
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
 def show_table(console: Console, title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> None:
     """Print a title and a table; `columns`: heading -> `left` or `right`."""
     frame = box.SIMPLE_HEAD if console.is_terminal else None
@@ -40,7 +51,7 @@ def show_table(console: Console, title: str, columns: Mapping[str, str], rows: S
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(Text(title, style="bold"))
-    console.print(table)
+    show_plain(console, table)
     console.print()
 
 
@@ -74,7 +85,7 @@ def show_plan(
     rest = f"Time until all is done, by GPUs at a time; at most {jobs_at_once} jobs are in the queue at a time"
     show_table(console, rest, QUEUE_COLUMNS, queue_rows(work, jobs_at_once))
     for note in notes(work, site, profile, configs):
-        console.print(f"- {note.text}", markup=False)
+        show_plain(console, Text(f"- {note.text}"))
         if note.command:
             console.print(f"    {note.command}", markup=False, soft_wrap=True)
 

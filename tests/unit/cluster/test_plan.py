@@ -15,14 +15,12 @@ from unit.cluster.test_profile import END, MEMORY, MINUTES, edited, read
 from unit.cluster.test_workload import write_rates, write_run
 
 from sonogrid.cluster import full_check, plan, show_plan, slurm
-from sonogrid.cluster.full_check import CheckResult
 from sonogrid.cluster.profile import Profile, site_profile
 from sonogrid.cluster.site import Site
 from sonogrid.cluster.workload import PlannedJob, workload
 from sonogrid.config.study import Study
 from sonogrid.grid import Cell, Grid
 from sonogrid.layout import Layout
-from sonogrid.problems import InputError
 
 
 @pytest.fixture
@@ -59,6 +57,7 @@ def test_a_plan_fits_its_width_and_is_plain_when_piped(study):
     write_rates(study)
     text = shown(study)
     assert max(map(len, text.splitlines())) <= show_plan.WIDTH
+    assert [line for line in text.splitlines() if line != line.rstrip()] == []
     assert text.isascii()
     assert text.startswith(
         "Study dummy: 2 backbones x 2 inits x 3 modalities x 1 seed x 3 folds = 36 cells; 1 in a job\n"
@@ -286,35 +285,3 @@ def test_an_override_reaches_sbatch_and_one_too_large_is_found(study, tmp_path, 
     large = read(edited(tmp_path, ("    # mem_mb: 12000 * attempt", "    mem_mb: 20000")))
     assert ("jobs, attempt 1", "wrong") in memory_results(study, large)
     assert ("jobs, attempt 1", "wrong") not in memory_results(study, site_profile(Site()))
-
-
-# ---- plan --check
-
-
-def test_results_are_in_one_table_and_a_wrong_one_ends_it():
-    results = [
-        CheckResult("controller", "is UP", "ok"),
-        CheckResult("MinJobAge", "2 s", "wrong", "Ask the site for more"),
-        CheckResult("node", "none was free", "not checked", "Try again later"),
-    ]
-    file = io.StringIO()
-    console = Console(file=file, width=show_plan.WIDTH)
-    with pytest.raises(InputError, match="1 of 3 results are wrong: MinJobAge"):
-        show_plan.show_check(results, console)
-    assert " ".join(cells(file.getvalue(), "MinJobAge wrong")) == "MinJobAge wrong 2 s. Ask the site for more"
-    show_plan.show_check([results[0], results[2]], console)
-
-
-def test_the_check_looks_at_the_results_and_at_the_scratch_folder(study, monkeypatch, tmp_path, capsys):
-    asked = []
-
-    def check(site, profile, requests, folders, jobs, file):
-        asked.append((set(requests), folders, jobs))
-        return [CheckResult("all", "well", "ok")]
-
-    monkeypatch.setattr(show_plan, "check_cluster", check)
-    show_plan.check_site(study, Site(scratch=tmp_path), site_profile(Site()), 64)
-    ((stages, folders, jobs),) = asked
-    assert {"train", "pretrain", "explain", "evaluate"} <= stages
-    assert (folders, jobs) == ([study.results, tmp_path], 64)
-    assert "well" in capsys.readouterr().out
