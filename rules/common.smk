@@ -6,7 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from sonogrid.cluster.head import shown_by_snakemake, start_head
+from sonogrid.cluster.head import start_head
 from sonogrid.cluster.requests import requests
 from sonogrid.cluster.snakemake_patches import apply_patches
 from sonogrid.config.load import load_study
@@ -22,15 +22,21 @@ from sonogrid.layout import (
     first_weights,
     refuse_former_results,
 )
+from sonogrid.problems import InputError
 from sonogrid.reporting import exhibits
 
 if not Path("config.yaml").is_file():
     raise WorkflowError("There is no config.yaml here. Run in the folder of the repository, or add --directory FOLDER.")
-with shown_by_snakemake("The configuration has {count} mistake(s):\n"):
+# Raised here, as Snakemake lists the files that an error passes through.
+try:
     STUDY = load_study(config)
-with shown_by_snakemake():
+except InputError as error:
+    raise WorkflowError(f"The configuration has {len(error.problems)} mistake(s):\n{error}") from None
+try:
     refuse_former_results(STUDY.results)
     apply_patches(workflow.is_main_process)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
 
 GRID, LAYOUT, PARTS, REQUESTS = Grid.of(STUDY), Layout(STUDY.results), Parts(STUDY), requests(STUDY)
 CORPUS = LAYOUT.corpus("{init}")

@@ -116,6 +116,8 @@ def test_workflow_tells_all_mistakes_at_once_and_writes_nothing(workspace: Works
     assert sorted(keys) == sorted([*one_section, "grid.inits", "grid.modalities", *effects])
     assert f"The configuration has {len(keys)} mistake(s):" in run.text
     assert "Traceback" not in run.text
+    listed = re.findall(r'^  File "(.+)", line', run.text, re.MULTILINE)
+    assert [Path(file).name for file in listed] == ["common.smk"], "files of the package read like a crash"
     assert not workspace.results.exists()
 
 

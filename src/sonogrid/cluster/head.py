@@ -9,8 +9,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,35 +30,31 @@ JOB_PREFIX = "sonogrid"
 _held: dict[Path, int] = {}
 
 
-@contextmanager
-def shown_by_snakemake(beginning: str = "") -> Iterator[None]:
-    """Turn an InputError into the error that Snakemake shows without a traceback, after the text `beginning`."""
-    from snakemake_interface_common.exceptions import WorkflowError
-
-    try:
-        yield
-    except InputError as error:
-        raise WorkflowError(f"{beginning.format(count=len(error.problems))}{error}") from None
-
-
 def start_head(folder: Path, workflow: Any, requests: Mapping[str, Request]) -> None:
     """Begin a run in a folder: claim it, end what a killed head left, and ask SLURM whether it would take the jobs.
 
     `workflow` is Snakemake's; on any executor but `slurm` the folder is claimed and nothing is asked. Raise Snakemake's
-    WorkflowError where the run must not begin. To be called from `onstart`.
+    WorkflowError, which is shown without a traceback, where the run must not begin. To be called from `onstart`.
     """
-    with shown_by_snakemake():
-        certain = claim(folder)
-        if workflow.executor_plugin.name != "slurm":
-            return
-        from sonogrid.cluster.profile import profile_of_run
-        from sonogrid.cluster.quick_check import quick_check
+    from snakemake_interface_common.exceptions import WorkflowError
 
-        ended = cancel_orphans(folder, JOB_PREFIX, certain)
-        if ended:
-            print(f"Ended {len(ended)} job(s) that an earlier run left: {', '.join(ended)}", file=sys.stderr)
-        profile = profile_of_run(workflow.resource_settings)
-        quick_check(load_site(), profile.submissions(requests))
+    try:
+        certain = claim(folder)
+        if workflow.executor_plugin.name == "slurm":
+            _prepare_cluster(folder, workflow, requests, certain)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def _prepare_cluster(folder: Path, workflow: Any, requests: Mapping[str, Request], certain: bool) -> None:
+    from sonogrid.cluster.profile import profile_of_run
+    from sonogrid.cluster.quick_check import quick_check
+
+    ended = cancel_orphans(folder, JOB_PREFIX, certain)
+    if ended:
+        print(f"Ended {len(ended)} job(s) that an earlier run left: {', '.join(ended)}", file=sys.stderr)
+    profile = profile_of_run(workflow.resource_settings)
+    quick_check(load_site(), profile.submissions(requests))
 
 
 def claim(folder: Path) -> bool:
