@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from sonogrid.config.base import Section
-from sonogrid.config.load import as_problems
+from sonogrid.config.schema_mistakes import as_problems
 from sonogrid.files import read_yaml
 from sonogrid.problems import InputError
 

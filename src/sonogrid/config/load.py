@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,14 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sonogrid.config.augment_contract import OFFERED, why_not_offered
-from sonogrid.config.base import Section
+from sonogrid.config.modalities import MODALITIES
 from sonogrid.config.readers import READER_SECTIONS
+from sonogrid.config.schema_mistakes import SHIPPED, as_problems
 from sonogrid.config.study import Study
 from sonogrid.files import read_yaml
 from sonogrid.problems import Problem, Problems
-
-SHIPPED = "see the commented config.yaml that ships with sonogrid"
 
 
 def load_study(raw: Mapping[str, Any]) -> Study:
@@ -62,109 +59,105 @@ def load_files(paths: Sequence[Path]) -> Study:
     return load_study(raw)
 
 
-def as_problems(
-    error: ValidationError, section: type[Section] = Study, what: str = "config key", help_text: str = SHIPPED
-) -> list[Problem]:
-    """What pydantic found, each with its key (`what` says of which file), the value, and what is allowed."""
-    details = error.errors(include_url=False)
-    parents = {detail["loc"][:-1] for detail in details}
-    # A list of wrong entries counts as too short as well, which says nothing new.
-    told = [one for one in details if one["type"] != "too_short" or one["loc"] not in parents]
-    return [_as_problem(one, section, what, help_text) for one in told]
-
-
-def _as_problem(detail: Any, section: type[Section], what: str, help_text: str) -> Problem:
-    key = ".".join(str(part) for part in detail["loc"])
-    where = f"{what} {key}".strip()
-    if detail["type"] == "extra_forbidden":
-        refused = why_not_offered(str(detail["loc"][-1])) if detail["loc"][-2:-1] == ("augment",) else None
-        if refused:
-            return Problem(where, refused, f"Take it out; offered are {', '.join(OFFERED)}")
-        known = _fields_at(section, detail["loc"][:-1])
-        near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return Problem(where, "is not known", f"{hint}Allowed here: {', '.join(known)}")
-    if detail["type"] == "missing":
-        return Problem(where, "is missing", f"Add it; {help_text}")
-    reason = detail["msg"].removeprefix("Value error, ")
-    return Problem(where, f"value {detail['input']!r}: {reason}", f"Change it; {help_text}")
-
-
-def _fields_at(section: type[Section], location: tuple[Any, ...]) -> list[str]:
-    """Field names of the section at a location such as ('inits', 'pretrained', 'corpus')."""
-    schema: dict[str, Any] = section.model_json_schema()
-    definitions, node = schema.get("$defs", {}), schema
-    for part in location:
-        node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
-        node = next((option for option in node.get("anyOf", ()) if "$ref" in option), node)
-        if "$ref" in node:
-            node = definitions[node["$ref"].rsplit("/", 1)[1]]
-    return list(node.get("properties", {}))
-
-
 def _between_sections(raw: Mapping[str, Any]) -> list[Problem]:
     """Mistakes that need two sections; reads the raw mapping so that they show beside schema mistakes."""
-    problems = Problems()
+    return [
+        *_undefined_inits(raw),
+        *_incomplete_inits(raw),
+        *_same_panels(_names(raw, "grid", "backbones"), _names(raw, "grid", "inits")),
+        *_effects_outside_grid(raw),
+        *_modalities_outside_cohort(raw),
+        *(problem for path, cohort in _cohorts(raw).items() for problem in _about_cohort(raw, path, cohort)),
+        *_folds_by_replaced_ids(raw),
+    ]
 
-    def section(*path: str) -> Any:
-        node: Any = raw
-        for part in path:
-            node = node.get(part) if isinstance(node, Mapping) else None
-        return node
 
-    def listed(*path: str) -> list[Any]:
-        node = section(*path)
-        return list(node) if isinstance(node, (list, tuple)) else []
+def _at(raw: Mapping[str, Any], *path: str) -> Any:
+    """The value at a path of keys; None where it is not there."""
+    node: Any = raw
+    for part in path:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
 
-    inits = section("inits")
-    defined = dict(inits) if isinstance(inits, Mapping) else {}
-    for init in listed("grid", "inits"):
-        if init not in defined:
-            problems.add(
-                "config key grid.inits",
-                f"init {init!r} is not defined",
-                f"Define it under inits, or choose from: {', '.join(map(str, defined)) or 'none defined'}",
-            )
-            continue
-        details = defined[init] if isinstance(defined[init], Mapping) else {}
-        if details.get("source") == "corpus":
-            for key in ("corpus", "training"):
-                if not details.get(key):
-                    problems.add(f"config key inits.{init}.{key}", "is missing", "source 'corpus' needs it")
-    problems.found.extend(_same_panels(listed("grid", "backbones"), listed("grid", "inits")))
-    for init in listed("statistics", "pretraining_effect"):
-        if init not in listed("grid", "inits"):
-            problems.add(
-                "config key statistics.pretraining_effect",
-                f"init {init!r} is not in grid.inits",
-                "Name two inits of the grid, or write null",
-            )
-    found = listed("cohort", "modalities")
-    for modality in listed("grid", "modalities"):
-        if modality not in found:
-            problems.add(
-                "config key grid.modalities",
-                f"{modality!r} is not among cohort.modalities",
-                f"Choose from: {', '.join(map(str, found))}",
-            )
-    cohorts: dict[tuple[str, ...], Any] = {("cohort",): section("cohort")}
-    for init, details in defined.items():
-        if isinstance(details, Mapping) and details.get("source") == "corpus" and details.get("corpus"):
-            cohorts["inits", str(init), "corpus"] = details["corpus"]
-    for path, cohort in cohorts.items():
-        if not isinstance(cohort, Mapping):
-            continue
-        reader, key = str(cohort.get("reader")), ".".join(path)
-        if reader in READER_SECTIONS and not isinstance(cohort.get(reader), Mapping):
-            problems.add(f"config key {key}.{reader}", "is missing", f"reader {reader!r} needs it; {SHIPPED}")
-            continue
-        if reader in READER_SECTIONS:
-            problems.found.extend(READER_SECTIONS[reader].contradictions(key, cohort))
-        problems.found.extend(_apart_from_results(key, cohort, section("results") or "results"))
-    if section("cohort", "pseudonym_key") and section("splits", "official"):
-        what = "names images by ids that cohort.pseudonym_key replaces"
-        problems.add("config key splits.official", what, "Write null to draw folds, or take the key out")
-    return problems.found
+
+def _section(raw: Mapping[str, Any], *path: str) -> dict[str, Any]:
+    node = _at(raw, *path)
+    return {str(key): value for key, value in node.items()} if isinstance(node, Mapping) else {}
+
+
+def _names(raw: Mapping[str, Any], *path: str) -> list[str]:
+    """The names in the list at a path; entries that are no names are mistakes of the schema."""
+    node = _at(raw, *path)
+    return [name for name in node if isinstance(name, str)] if isinstance(node, (list, tuple)) else []
+
+
+def _undefined_inits(raw: Mapping[str, Any]) -> list[Problem]:
+    defined = _section(raw, "inits")
+    remedy = f"Define it under inits, or choose from: {', '.join(defined) or 'none defined'}"
+    return [
+        Problem("config key grid.inits", f"init {init!r} is not defined", remedy)
+        for init in _names(raw, "grid", "inits")
+        if init not in defined
+    ]
+
+
+def _incomplete_inits(raw: Mapping[str, Any]) -> list[Problem]:
+    """Inits of the grid that pre-train on a corpus, without the corpus or how to train on it."""
+    return [
+        Problem(f"config key inits.{init}.{key}", "is missing", "source 'corpus' needs it")
+        for init in _names(raw, "grid", "inits")
+        if _at(raw, "inits", init, "source") == "corpus"
+        for key in ("corpus", "training")
+        if not _at(raw, "inits", init, key)
+    ]
+
+
+def _effects_outside_grid(raw: Mapping[str, Any]) -> list[Problem]:
+    inits, key = _names(raw, "grid", "inits"), "config key statistics.pretraining_effect"
+    return [
+        Problem(key, f"init {init!r} is not in grid.inits", "Name two inits of the grid, or write null")
+        for init in _names(raw, "statistics", "pretraining_effect")
+        if init not in inits
+    ]
+
+
+def _modalities_outside_cohort(raw: Mapping[str, Any]) -> list[Problem]:
+    """Modalities of the grid without pictures; a name that is none of a modality is a mistake of the schema."""
+    found = _names(raw, "cohort", "modalities")
+    return [
+        Problem(
+            "config key grid.modalities",
+            f"{modality!r} is not among cohort.modalities",
+            f"Choose from: {', '.join(found)}",
+        )
+        for modality in _names(raw, "grid", "modalities")
+        if modality in MODALITIES and modality not in found
+    ]
+
+
+def _cohorts(raw: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The cohort and the corpora of all inits that have one, by key."""
+    corpora = (init for init in _section(raw, "inits") if _at(raw, "inits", init, "source") == "corpus")
+    paths = [("cohort",), *(("inits", init, "corpus") for init in corpora)]
+    found = {".".join(path): _at(raw, *path) for path in paths}
+    return {key: cohort for key, cohort in found.items() if isinstance(cohort, Mapping)}
+
+
+def _about_cohort(raw: Mapping[str, Any], key: str, cohort: Mapping[str, Any]) -> list[Problem]:
+    """Contradictions inside one cohort, and between it and the results folder."""
+    reader = str(cohort.get("reader"))
+    section = READER_SECTIONS.get(reader)
+    if section is not None and not isinstance(cohort.get(reader), Mapping):
+        return [Problem(f"config key {key}.{reader}", "is missing", f"reader {reader!r} needs it; {SHIPPED}")]
+    contradictions = [] if section is None else section.contradictions(key, cohort)
+    return [*contradictions, *_apart_from_results(key, cohort, _at(raw, "results") or "results")]
+
+
+def _folds_by_replaced_ids(raw: Mapping[str, Any]) -> list[Problem]:
+    if not (_at(raw, "cohort", "pseudonym_key") and _at(raw, "splits", "official")):
+        return []
+    what = "names images by ids that cohort.pseudonym_key replaces"
+    return [Problem("config key splits.official", what, "Write null to draw folds, or take the key out")]
 
 
 def _apart_from_results(key: str, cohort: Mapping[str, Any], results: Any) -> list[Problem]:
@@ -184,9 +177,9 @@ def _apart_from_results(key: str, cohort: Mapping[str, Any], results: Any) -> li
     return problems.found
 
 
-def _same_panels(backbones: list[Any], inits: list[Any]) -> list[Problem]:
+def _same_panels(backbones: list[str], inits: list[str]) -> list[Problem]:
     """Pairs of backbone and init whose Grad-CAM panels, gradcam_{backbone}_{init}, would be one file."""
-    stems = Counter(f"{backbone}_{init}" for backbone in set(map(str, backbones)) for init in set(map(str, inits)))
+    stems = Counter(f"{backbone}_{init}" for backbone in set(backbones) for init in set(inits))
     what = "two pairs of backbone and init have this as their common name"
     return [
         Problem("config key grid.inits", f"{stem!r}: {what}", "Rename an init")

@@ -16,9 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from sonogrid.config.base import Section
-from sonogrid.config.load import as_problems
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.config.readers import READER_SECTIONS
+from sonogrid.config.schema_mistakes import as_problems
 from sonogrid.config.study import Study
 from sonogrid.problems import InputError, Problem
 
