@@ -16,6 +16,7 @@ AnyValue = TypeVar("AnyValue")
 
 
 def unique(values: tuple[AnyValue, ...]) -> tuple[AnyValue, ...]:
+    """Return the values; raise ValueError if one is there more than once."""
     doubles = [str(value) for value, count in Counter(values).items() if count > 1]
     if doubles:
         raise ValueError(f"named more than once: {', '.join(doubles)}")

@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sonogrid.config.base import unique
+from sonogrid.config.grid import GridConfig
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.config.readers import READER_SECTIONS
 from sonogrid.config.schema_mistakes import SHIPPED, as_problems
@@ -29,6 +31,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
         study = Study.model_validate(dict(raw))
     except ValidationError as error:
         problems.found.extend(as_problems(error))
+        problems.found.extend(_doubled_beside_invalid(raw, problems.found))
     problems.found.extend(_between_sections(raw))
     if study is not None and not problems.found:
         problems.found.extend([*_missing_files(study), *_unwritable_results(study.results)])
@@ -57,6 +60,21 @@ def load_files(paths: Sequence[Path]) -> Study:
     for path in paths:
         raw = merge_configs(raw, read_yaml(path, f"Correct it; {SHIPPED}"))
     return load_study(raw)
+
+
+def _doubled_beside_invalid(raw: Mapping[str, Any], told: Sequence[Problem]) -> list[Problem]:
+    """Entries of an axis given twice, where the schema stopped at other entries and did not compare them."""
+    found = []
+    for axis in GridConfig.model_fields:
+        key, entries = f"config key grid.{axis}", _at(raw, "grid", axis)
+        if isinstance(entries, (list, tuple)) and any(problem.where.startswith(f"{key}.") for problem in told):
+            # False equals 0, and mappings cannot be compared; both are told by the schema.
+            comparable = tuple(e for e in entries if isinstance(e, (str, int)) and not isinstance(e, bool))
+            try:
+                unique(comparable)
+            except ValueError as error:
+                found.append(Problem(key, f"value {entries!r}: {error}", f"Change it; {SHIPPED}"))
+    return found
 
 
 def _between_sections(raw: Mapping[str, Any]) -> list[Problem]:
@@ -131,7 +149,7 @@ def _modalities_outside_cohort(raw: Mapping[str, Any]) -> list[Problem]:
             f"Choose from: {', '.join(found)}",
         )
         for modality in _names(raw, "grid", "modalities")
-        if modality in MODALITIES and modality not in found
+        if found and modality in MODALITIES and modality not in found
     ]
 
 

@@ -65,7 +65,7 @@ def unmapped(key: str, cohort: Mapping[str, Any], mappings: Mapping[str, str]) -
         if not isinstance(named, Mapping) or not isinstance(names, (list, tuple)):
             continue
         for name in names:
-            if name not in named:
+            if isinstance(name, str) and name not in named:
                 problems.add(
                     f"config key {key}.{reader}.{mapping}",
                     f"{name!r} of {key}.{wanted} has no entry",

@@ -174,7 +174,7 @@ def test_a_config_is_told_all_its_mistakes_by_name_and_reason():
     assert "is not known" not in found["hue"] + found["vertical_flip"] + found["brightness"]
     assert all(f"offered are {', '.join(OFFERED)}" in found[name] for name in ("hue", "vertical_flip", "brightness"))
     assert "is not known. did you mean 'zoom'?" in found["zom"]
-    assert "less than or equal to 15" in found["rotate"] and "less than or equal to 0.2" in found["shift.bmode"]
+    assert "must be at most 15" in found["rotate"] and "must be at most 0.2" in found["shift.bmode"]
 
 
 def test_the_schema_allows_a_number_or_numbers_by_modality():

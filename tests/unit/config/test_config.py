@@ -141,7 +141,7 @@ def test_other_studies_are_valid_where_their_data_is(raw, study, tmp_path):
 @pytest.mark.parametrize(
     ("section", "value", "told"),
     [
-        (("cohort", "classes"), ["benign"], "at least 2 items"),
+        (("cohort", "classes"), ["benign"], "at least 2 entries"),
         (("cohort", "classes"), ["benign", "malignant", "normal"], "other classes than benign, malignant, normal"),
         (("statistics", "pretraining_effect"), ["scratch", "scratch"], "named more than once: scratch"),
         (("explain", "quantiles"), [0.5, 0.5], "named more than once: 0.5"),
@@ -154,6 +154,40 @@ def test_values_that_only_look_right(raw, section, value, told):
         node = node[key]
     node[section[-1]] = value
     assert any(told in message and section[-1] in message for message in messages(raw))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told", "doubled"),
+    [
+        ([0, 0, -1, 1.5], {"value -1", "value 1.5", "value [0, 0, -1, 1.5]"}, 1),
+        ([0, False], {"value False"}, 0),
+        ([0, "a", "a"], {"value 'a'", "value [0, 'a', 'a']"}, 1),
+        ([0, [1], [1]], {"value [1]"}, 0),
+        ([5, 5], {"value [5, 5]"}, 1),
+    ],
+)
+def test_a_doubled_seed_is_told_beside_invalid_ones(raw, seeds, told, doubled):
+    raw["grid"]["seeds"] = seeds
+    found = messages(raw)
+    assert {message.removeprefix("config key ").split(": ")[1] for message in found} == told
+    assert sum("named more than once: " in message for message in found) == doubled
+
+
+@pytest.mark.parametrize(
+    "change", [{"grid": {"inits": [["a"]]}}, {"grid": {"modalities": [{}]}}, {"cohort": {"classes": [["a"], "b"]}}]
+)
+def test_entries_that_are_no_names_are_told_and_not_compared(raw, change, tmp_path):
+    update_config(raw, change)
+    folders = {"root": str(tmp_path), "labels": {"b": "b"}, "modalities": {"bmode": "b"}}
+    update_config(raw, {"cohort": {"reader": "folders", "folders": folders}})
+    ((section, keys),) = change.items()
+    assert any(f"config key {section}.{next(iter(keys))}.0: value " in message for message in messages(raw))
+
+
+def test_modalities_are_not_missed_in_a_cohort_that_is_none(raw):
+    raw["cohort"] = 3
+    (message,) = messages(raw)
+    assert message.startswith("config key cohort: value 3: must be keys with values.")
 
 
 def test_two_classes_cannot_have_one_name_in_the_data(raw, tmp_path):

@@ -21,7 +21,7 @@ def test_png_and_svg_unless_the_config_says_otherwise():
         ([], "must have png"),
         (["png", "png"], "named more than once: png"),
         (["png", "jpeg"], "figures.formats.1: value 'jpeg'"),
-        ("png", "tuple"),
+        ("png", "must be a list, as [png]"),
     ],
 )
 def test_wrong_formats_are_refused_with_their_key(formats, words):
