@@ -11,7 +11,7 @@ from head_process import TABLE, Workspace, assert_same_results, environ, marks_o
 def test_two_copies_of_a_job_do_no_harm(workspace: Workspace, undisturbed: Workspace) -> None:
     plan = workspace.run(["snakemake", "-n", "-p", "--cores", "1", TABLE])
     (command,) = re.findall(r"^ *(sonogrid (?:.*\\\n)*.* train .*\\\n(?:.*\\\n)*.*)$", plan.text, re.MULTILINE)
-    happens = {"MOMENT": "meet", "MOMENT_CELL": "2", "MOMENT_FOLDER": str(marks_of(workspace))}
+    happens = {"MOMENT": "meet", "MOMENT_CELL": "1", "MOMENT_FOLDER": str(marks_of(workspace))}
     twins = [
         subprocess.Popen(
             ["bash", "-c", command],
