@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slurm-test lint perf lock schema
+.PHONY: help demo test slurm-test lint perf lock schema modules
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
@@ -42,6 +42,9 @@ perf: $(READY)  ## measure and print the benchmarks, with a JSON under .benchmar
 
 schema: $(READY)  ## make workflow/schemas/config.schema.json from src/sonogrid/config/study.py
 	sonogrid schema > workflow/schemas/config.schema.json
+
+modules: $(READY)  ## make docs/modules.md from the docstrings of src/sonogrid
+	python tests/tools/list_modules.py > docs/modules.md
 
 lock:  ## make envs/requirements.lock anew from the ranges in pyproject.toml
 	bash envs/lock.sh

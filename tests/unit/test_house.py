@@ -10,25 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tools.list_modules import MODULES, ROOMS, page, parsed, room
 
-import sonogrid
 from sonogrid.layout import ANY_CELL, CELL_FILES, PRETRAINED_FILES, AuditLayout, Layout
 
-PACKAGE = Path(sonogrid.__file__).parent
-ROOMS = (
-    *("problems", "files", "console", "arrays", "parallel", "multiplicity", "imports", "provenance"),
-    *("config", "grid", "layout"),
-    *("dicom", "cohort", "images", "splits", "audit"),
-    *("training", "fits", "jobs"),
-    *("evaluation", "reporting", "cluster"),
-    *("stages", "cli"),
-)
-"""From top to bottom, as in CONTRIBUTING.md: a module imports from its own room and from rooms above it."""
-MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
-
-
-def parsed(module: str) -> ast.Module:
-    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[2]
 
 
 def imported(module: str) -> Iterator[str]:
@@ -46,10 +32,6 @@ def imported(module: str) -> Iterator[str]:
                 parts.pop()
             if parts:
                 yield ".".join(parts) if ".".join(parts) in MODULES else ".".join([*parts, "__init__"])
-
-
-def room(module: str) -> str:
-    return module.split(".")[0]
 
 
 def test_every_module_is_in_a_room() -> None:
@@ -193,5 +175,15 @@ def test_every_kind_of_result_is_among_the_names() -> None:
 
 
 def test_every_room_is_in_the_picture_of_the_house() -> None:
-    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert [name for name in ROOMS if f"`{name}" not in text] == []
+
+
+def test_the_page_of_modules_is_that_of_the_code() -> None:
+    assert (ROOT / "docs" / "modules.md").read_text(encoding="utf-8") == page(), "run: make modules"
+
+
+def test_every_module_says_what_it_holds() -> None:
+    """In a first line that ends, so that the page of modules can be read."""
+    says = {module: (ast.get_docstring(parsed(module)) or "").partition("\n")[0] for module in MODULES}
+    assert {module: line for module, line in says.items() if line[-1:] not in (".", "?")} == {}

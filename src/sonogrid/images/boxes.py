@@ -1,4 +1,4 @@
-"""Rectangles of pixels within a picture."""
+"""Boxes of pixels within a picture: cut out, moved, blackened (as text that was found is), written as text."""
 
 from __future__ import annotations
 
