@@ -18,6 +18,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "unknown key": ({"training": {"epoch": 3}}, ["config key training.epoch: is not known", "did you mean 'epochs'?"]),
     "unknown section": ({"trainings": {}}, ["config key trainings: is not known", "did you mean 'training'?"]),
     "wrong type": ({"training": {"epochs": "many"}}, ["config key training.epochs: value 'many'", "whole number"]),
+    "yes for a whole number": (
+        {"training": {"epochs": True}},
+        ["config key training.epochs: value True: must be a whole number. "],
+    ),
+    "yes for a number": (
+        {"training": {"learning_rate": True}},
+        ["config key training.learning_rate: value True: must be a number. "],
+    ),
     "text for a number": ({"training": {"learning_rate": "fast"}}, ["training.learning_rate: value 'fast'", "number"]),
     "unknown backbone": (
         {"grid": {"backbones": ["resnet81"]}},

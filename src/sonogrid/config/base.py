@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticKnownError
 
 from sonogrid.config.backbone_names import check_backbone
 from sonogrid.config.modalities import MODALITIES
@@ -47,6 +48,18 @@ def plain_path(value: Path) -> Path:
     return value
 
 
+def _not_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticKnownError("float_type")
+    return value
+
+
+WholeNumber = Annotated[int, Field(strict=True)]
+"""Without strict, true is 1, 3.0 is 3 and '3' is 3: a mistake in a config would be a value that nobody wrote."""
+NOT_BOOLEAN = BeforeValidator(_not_boolean)
+"""For numbers; after the bounds in Annotated, as pydantic leaves bounds that follow it out of the JSON schema."""
+Number = Annotated[float, NOT_BOOLEAN]
+"""A number; not true, which pydantic takes for 1.0. Text as 1e-4, which YAML does not read as a number, is accepted."""
 Name = Annotated[str, AfterValidator(_name)]
 """A word that becomes part of a path or a column: letters, digits, '_', '.', '-'."""
 Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(unique)]
@@ -57,7 +70,7 @@ if TYPE_CHECKING:
 else:
     Modality = Literal[tuple(MODALITIES)]
 Modalities = Annotated[tuple[Modality, ...], Field(min_length=1), AfterValidator(unique)]
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0), NOT_BOOLEAN]
 
 
 class Section(BaseModel):

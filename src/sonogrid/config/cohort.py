@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
-from sonogrid.config.base import Classes, Modalities, Modality, Section
+from sonogrid.config.base import NOT_BOOLEAN, Classes, Modalities, Modality, Section, WholeNumber
 from sonogrid.config.readers import READER_SECTIONS, ReaderSection
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ def _box(corners: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     return corners
 
 
+BoxOnScreen = Annotated[tuple[WholeNumber, WholeNumber, WholeNumber, WholeNumber], AfterValidator(_box)]
+
+
 class ScreenLayout(Section):
     """What is where on the screen of one device; what is left out is detected."""
 
@@ -42,17 +45,17 @@ class ScreenLayout(Section):
             raise ValueError("is empty: say what is where, or take the device out")
         return self
 
-    scan: Annotated[tuple[int, int, int, int], AfterValidator(_box)] | None = Field(
+    scan: BoxOnScreen | None = Field(
         None, description="scan area [x0, y0, x1, y1] in pixels, half open, both views of a dual view"
     )
     views: tuple[Modality, Modality] | None = Field(
         None, description="which modality the left (or upper) view of a dual view shows, and which the other"
     )
     direction: Literal["side_by_side", "stacked"] = "side_by_side"
-    at: float | None = Field(
-        None, gt=0.0, lt=1.0, description="where the second view begins, as a share of the scan area"
+    at: Annotated[float, Field(gt=0.0, lt=1.0), NOT_BOOLEAN] | None = Field(
+        None, description="where the second view begins, as a share of the scan area"
     )
-    colour_bar: Annotated[tuple[int, int, int, int], AfterValidator(_box)] | None = Field(
+    colour_bar: BoxOnScreen | None = Field(
         None, description="the colour bar [x0, y0, x1, y1] in pixels, half open, without its outline"
     )
     high_end: Literal["top", "bottom"] = Field(

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from sonogrid.config.base import Backbone, Modalities, Names, Section, unique
+from sonogrid.config.base import Backbone, Modalities, Names, Section, WholeNumber, unique
 
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Seed = Annotated[WholeNumber, Field(ge=0, lt=2**32)]
 
 
 class GridConfig(Section):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, create_model
 
-from sonogrid.config.base import Backbone, Section
+from sonogrid.config.base import Backbone, Section, WholeNumber
 from sonogrid.config.cohort import ScreenLayout
 from sonogrid.config.modalities import MEASUREMENTS, MODALITIES, Measurement
 
@@ -29,8 +29,8 @@ else:
 class Images(_Decoded):
     """The canonical picture: the scan area, letterboxed on a square canvas."""
 
-    size: int = Field(224, ge=16, le=1024, description="side of the stored canvas in pixels")
-    input_size: dict[Backbone, Annotated[int, Field(ge=16, le=1024)]] = Field(
+    size: WholeNumber = Field(224, ge=16, le=1024, description="side of the stored canvas in pixels")
+    input_size: dict[Backbone, Annotated[WholeNumber, Field(ge=16, le=1024)]] = Field(
         default_factory=dict, description="backbone -> side in pixels at which it sees the canvas; default: size"
     )
 
@@ -53,6 +53,6 @@ class Images(_Decoded):
 class Canvas(Section):
     """How the canvases of one modality are made."""
 
-    size: int
+    size: WholeNumber
     channels: Channels = "rgb"
     layouts: dict[str, ScreenLayout] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from sonogrid.config.base import Fraction, Modality, Section, one_to_one
+from sonogrid.config.base import Fraction, Modality, Section, WholeNumber, one_to_one
 from sonogrid.problems import Problem, Problems
 
 
@@ -84,7 +84,7 @@ class PhantomSource(ReaderSection):
     simulated: ClassVar[bool] = True
 
     organ: Literal["neck", "thyroid"] = Field("neck", description="neck: nodes; thyroid: the second corpus")
-    patients: int = Field(120, ge=6, description="number of simulated patients, over all classes")
+    patients: WholeNumber = Field(120, ge=6, description="number of simulated patients, over all classes")
     missing: Fraction = Field(0.1, description="share of patients that lack a given modality")
 
     @classmethod
@@ -209,7 +209,9 @@ class DicomSource(ReaderSection):
     default_modality: Modality | None = Field(
         None, description="modality of a picture of which neither the path nor regions and tags say it"
     )
-    frames: int = Field(1, ge=1, le=64, description="frames taken from a cine, evenly spaced; 1: the middle one")
+    frames: WholeNumber = Field(
+        1, ge=1, le=64, description="frames taken from a cine, evenly spaced; 1: the middle one"
+    )
     hospital: str = Field("unknown", description="hospital of every patient of whom no patient table says it")
 
     @classmethod

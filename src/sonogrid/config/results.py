@@ -6,22 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from sonogrid.config.base import Name, Section, unique
+from sonogrid.config.base import NOT_BOOLEAN, Name, Number, Section, WholeNumber, unique
 
 
 class Explain(Section):
     """Grad-CAM panels: for each class, the held-out patients at these quantiles of p(true class)."""
 
     quantiles: Annotated[
-        tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...], Field(min_length=1), AfterValidator(unique)
+        tuple[Annotated[float, Field(ge=0.0, le=1.0), NOT_BOOLEAN], ...], Field(min_length=1), AfterValidator(unique)
     ] = (0.5,)
 
 
 class Statistics(Section):
     """Patient bootstrap."""
 
-    resamples: int = Field(2000, ge=200)
-    confidence: float = Field(0.95, gt=0.5, lt=1.0)
+    resamples: WholeNumber = Field(2000, ge=200)
+    confidence: Number = Field(0.95, gt=0.5, lt=1.0)
     pretraining_effect: Annotated[tuple[Name, Name], AfterValidator(unique)] | None = Field(
         None, description="[init, reference]: the paired difference of the effect table; null: no table"
     )

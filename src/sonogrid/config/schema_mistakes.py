@@ -88,8 +88,8 @@ def _entries(count: int) -> str:
 
 
 def _as_number(value: Any) -> str:
-    """What to write instead of a text that means a whole number, as 1e3 and '1' are texts to YAML; '' for others."""
-    if not isinstance(value, str):
+    """What to write instead of 3.0, or of a text that means a whole number, as 1e3 and '1' are texts to YAML; or ''."""
+    if isinstance(value, bool) or not isinstance(value, (str, float)):
         return ""
     try:
         number = float(value)
@@ -97,6 +97,8 @@ def _as_number(value: Any) -> str:
         return ""
     if not number.is_integer() or abs(number) >= EXACT:
         return ""
+    if isinstance(value, float):
+        return f": write {number:.0f}"
     if value.isdecimal():
         return f": write {value} without quotes"
     return f", and YAML reads {value} as text: write {number:.0f}"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from sonogrid.config.audit import Audit
-from sonogrid.config.base import Classes, Modalities, Modality, Name, Section, plain_path
+from sonogrid.config.base import Classes, Modalities, Modality, Name, Section, WholeNumber, plain_path
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.grid import GridConfig
 from sonogrid.config.images import Images
@@ -25,7 +25,7 @@ class AuditRequest(Section):
     classes: Classes
     modalities: Modalities
     patients_known: bool
-    seed: int
+    seed: WholeNumber
     decoded: tuple[Modality, ...] = Field((), description="modalities whose channels are measurements, not colours")
     corpus: Name | None = Field(None, description="init whose corpus is audited; null: the cohort")
     corpus_modalities: tuple[Modality, ...] = ()
@@ -36,12 +36,12 @@ class Study(Section):
     """All of config.yaml."""
 
     study: Name = Field(description="short name, shown on tables and figures")
-    seed: int = Field(ge=0, lt=2**32, description="every random number of the study derives from it")
+    seed: WholeNumber = Field(ge=0, lt=2**32, description="every random number of the study derives from it")
     results: Annotated[Path, AfterValidator(plain_path)] = Field(
         Path("results"), description="folder for everything generated"
     )
-    cells_per_job: int = Field(1, ge=1, description="maximum number of cells per job; raise it for small cells")
-    cells_per_gpu: int = Field(
+    cells_per_job: WholeNumber = Field(1, ge=1, description="maximum number of cells per job; raise it for small cells")
+    cells_per_gpu: WholeNumber = Field(
         1, ge=1, le=64, description="number of cells of a job that train at the same time on its GPU"
     )
     cohort: CohortConfig

@@ -8,25 +8,29 @@ from typing import Annotated, Any, TypeAlias, TypeVar, get_args
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
 
 from sonogrid.config.augment_contract import check_strengths
-from sonogrid.config.base import Fraction, Modality, Section
+from sonogrid.config.base import NOT_BOOLEAN, Fraction, Modality, Number, Section, WholeNumber
 
-Number = TypeVar("Number")
-ByModality: TypeAlias = Number | dict[Modality, Number]
+Strength = TypeVar("Strength")
+ByModality: TypeAlias = Strength | dict[Modality, Strength]
 """One number for every modality for which it is legal, or modality -> number, with 0 for those left out."""
 
 
 class Augment(Section):
     """Strengths of the random transforms; what is legal for which modality, and why: augment_contract.py."""
 
-    horizontal_flip: ByModality[Annotated[float, Field(ge=0.0, le=1.0)]] = Field(0.5, description="probability")
-    shift: ByModality[Annotated[float, Field(ge=0.0, le=0.2)]] = Field(
+    horizontal_flip: ByModality[Annotated[float, Field(ge=0.0, le=1.0), NOT_BOOLEAN]] = Field(
+        0.5, description="probability"
+    )
+    shift: ByModality[Annotated[float, Field(ge=0.0, le=0.2), NOT_BOOLEAN]] = Field(
         0.05, description="largest shift, share of the canvas"
     )
-    zoom: ByModality[Annotated[float, Field(ge=0.0, le=0.3)]] = Field(
+    zoom: ByModality[Annotated[float, Field(ge=0.0, le=0.3), NOT_BOOLEAN]] = Field(
         0.1, description="largest change of scale, in or out"
     )
-    rotate: ByModality[Annotated[float, Field(ge=0.0, le=15.0)]] = Field(5.0, description="largest rotation in degrees")
-    gain: ByModality[Annotated[float, Field(ge=0.0, le=0.5)]] = Field(
+    rotate: ByModality[Annotated[float, Field(ge=0.0, le=15.0), NOT_BOOLEAN]] = Field(
+        5.0, description="largest rotation in degrees"
+    )
+    gain: ByModality[Annotated[float, Field(ge=0.0, le=0.5), NOT_BOOLEAN]] = Field(
         0.15, description="largest change of brightness and contrast (B-mode only)"
     )
 
@@ -46,12 +50,12 @@ class Augment(Section):
 class Training(Section):
     """How one model is fitted."""
 
-    epochs: int = Field(ge=1, description="upper limit; patience may end earlier")
-    patience: int = Field(ge=1, description="epochs without a better inner log loss before stopping")
-    batch_size: int = Field(ge=2)
-    learning_rate: float = Field(gt=0.0, description="peak of the cosine schedule (AdamW)")
-    weight_decay: float = Field(0.05, ge=0.0)
-    warmup_epochs: int = Field(1, ge=0)
+    epochs: WholeNumber = Field(ge=1, description="upper limit; patience may end earlier")
+    patience: WholeNumber = Field(ge=1, description="epochs without a better inner log loss before stopping")
+    batch_size: WholeNumber = Field(ge=2)
+    learning_rate: Number = Field(gt=0.0, description="peak of the cosine schedule (AdamW)")
+    weight_decay: Number = Field(0.05, ge=0.0)
+    warmup_epochs: WholeNumber = Field(1, ge=0)
     label_smoothing: Fraction = 0.0
     mixed_precision: bool = Field(True, description="bfloat16 where the device computes in it")
     augment: Augment = Augment()
