@@ -9,6 +9,7 @@ from itertools import chain, combinations, product
 from math import prod
 from typing import get_type_hints
 
+from sonogrid.config.inits import COHORT
 from sonogrid.config.study import Study
 
 
@@ -16,6 +17,11 @@ def derive_seed(study_seed: int, *identity: str | int) -> int:
     """Return a seed in [0, 2**63) that depends on what is seeded, never on what ran before."""
     text = "/".join([str(study_seed), *map(str, identity)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def cohort_seed(study_seed: int, init: str | None = None) -> int:
+    """Return the seed of the corpus of an init, or of the study's cohort where `init` is None; no two are the same."""
+    return derive_seed(study_seed, "cohort", COHORT if init is None else init)
 
 
 def seed_identity(seed: int) -> tuple[str, ...]:

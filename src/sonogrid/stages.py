@@ -16,7 +16,7 @@ from sonogrid.config.load import load_files
 from sonogrid.config.study import Study, json_schema
 from sonogrid.console import progress
 from sonogrid.files import write_csv
-from sonogrid.grid import AXES, Cell, Grid, derive_seed
+from sonogrid.grid import AXES, Cell, Grid, cohort_seed, derive_seed
 from sonogrid.layout import Layout, refuse_former_results
 from sonogrid.problems import InputError, Problem
 
@@ -63,7 +63,7 @@ def cohort(study: Study, options: Namespace) -> None:
 
     config = study.cohort_of(options.corpus)
     places = Layout(study.results).cohort_of(options.corpus)
-    seed = derive_seed(study.seed, "cohort", options.corpus or "study")
+    seed = cohort_seed(study.seed, options.corpus)
     with progress(f"cohort ({config.reader})", reader_of(config.reader).steps(config)) as advance:
         found = read_cohort(config, seed, places.tables, options.workers, advance)
     save_cohort(found, places.tables)

@@ -3,7 +3,7 @@ from dataclasses import fields
 import pytest
 from dummy_study import DEMO, make_grid, make_study
 
-from sonogrid.grid import AXES, CONFIGURATION, NUMBERED, Cell, Grid, derive_seed, plural
+from sonogrid.grid import AXES, CONFIGURATION, NUMBERED, Cell, Grid, cohort_seed, derive_seed, plural
 
 GRID = make_grid(("a", "b"), ("scratch", "pretrained"), ("bmode", "cdfi"), 3)
 
@@ -28,6 +28,13 @@ def test_cells_are_the_product_of_the_axes():
     cells = list(GRID.cells())
     assert len(cells) == len(set(cells)) == len(GRID) == 2 * 2 * 2 * 3
     assert {cell.configuration for cell in cells} == set(GRID.configurations())
+
+
+def test_cohort_and_corpora_have_the_seeds_that_they_always_had():
+    """Other seeds would be other simulated patients, and other numbers of every study."""
+    assert cohort_seed(7) == derive_seed(7, "cohort", "study") == 7953479160605289641
+    assert cohort_seed(7, "pretrained") == derive_seed(7, "cohort", "pretrained")
+    assert len({cohort_seed(7), cohort_seed(7, "pretrained"), cohort_seed(7, "thyroid"), cohort_seed(8)}) == 4
 
 
 def test_random_seeds_depend_on_identity_alone_and_differ_between_cells():

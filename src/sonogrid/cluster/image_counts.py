@@ -13,7 +13,7 @@ from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.config.readers import PhantomSource
 from sonogrid.config.study import Study
-from sonogrid.grid import derive_seed
+from sonogrid.grid import cohort_seed
 from sonogrid.layout import Layout
 
 
@@ -39,7 +39,7 @@ class ImageCounts:
 def images_of_study(study: Study) -> ImageCounts | None:
     """Return the images of the grid's cells; None where neither a manifest nor a simulation has their number."""
     layout = Layout(study.results)
-    counted = _counted(study.cohort, layout.cohort.manifest, derive_seed(study.seed, "cohort", "study"))
+    counted = _counted(study.cohort, layout.cohort.manifest, cohort_seed(study.seed))
     if counted is None:
         return None
     table, source = counted
@@ -67,7 +67,7 @@ def images_of_corpus(study: Study, init: str) -> ImageCounts | None:
     """Return the images of a pre-training corpus, all modalities together; None where nothing has their number."""
     corpus = study.corpora[init]
     file = Layout(study.results).corpus(init).manifest
-    counted = _counted(corpus, file, derive_seed(study.seed, "cohort", init))
+    counted = _counted(corpus, file, cohort_seed(study.seed, init))
     if counted is None:
         return None
     table, source = counted

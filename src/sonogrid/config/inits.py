@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from sonogrid.config.base import Backbone, Section
+from sonogrid.config.base import Backbone, Name, Section
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.training import Training
+
+COHORT = "study"
+"""The name by which the study's own cohort has its random numbers; a corpus has them by the name of its init."""
+
+
+def _not_the_cohort(name: str) -> str:
+    if name == COHORT:
+        raise ValueError(
+            "is reserved: the study's own cohort draws its random numbers by this name, so a simulated corpus of that "
+            "name could be pre-trained on the patients of the cohort"
+        )
+    return name
+
+
+InitName = Annotated[Name, AfterValidator(_not_the_cohort)]
 
 
 class Init(Section):

@@ -30,7 +30,8 @@ def as_problems(
 
 
 def _as_problem(detail: Any, section: type[Section], what: str, help_text: str) -> Problem:
-    key = ".".join(str(part) for part in detail["loc"])
+    # pydantic's mark of a key that is refused itself; the value is that key.
+    key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
     where = f"{what} {key}".strip()
     if detail["type"] == "extra_forbidden":
         refused = why_not_offered(str(detail["loc"][-1])) if detail["loc"][-2:-1] == ("augment",) else None

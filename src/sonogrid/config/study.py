@@ -12,7 +12,7 @@ from sonogrid.config.base import Classes, Modalities, Modality, Name, Section, W
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.grid import GridConfig
 from sonogrid.config.images import Images
-from sonogrid.config.inits import Init
+from sonogrid.config.inits import Init, InitName
 from sonogrid.config.results import Explain, Figures, Statistics
 from sonogrid.config.splits import Splits
 from sonogrid.config.training import Training
@@ -48,7 +48,7 @@ class Study(Section):
     images: Images
     splits: Splits
     audit: Audit = Audit()
-    inits: dict[Name, Init]
+    inits: dict[InitName, Init]
     grid: GridConfig
     training: Training
     explain: Explain = Explain()

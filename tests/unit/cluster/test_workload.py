@@ -18,7 +18,7 @@ from sonogrid.cluster.speeds import Speed, read_run
 from sonogrid.cohort.manifest import save_cohort
 from sonogrid.config.study import Study
 from sonogrid.files import write_csv
-from sonogrid.grid import Cell, Grid, derive_seed
+from sonogrid.grid import Cell, Grid, cohort_seed
 from sonogrid.images.examine import read_cohort
 from sonogrid.layout import Layout
 from sonogrid.splits import make_splits
@@ -92,7 +92,7 @@ def test_simulated_images_are_counted_without_making_them(tmp_path):
     assert counted.source == "the settings of the simulation"
     assert counted.patients == 18
 
-    cohort = read_cohort(few, derive_seed(study.seed, "cohort", "study"), study.results / "cohort")
+    cohort = read_cohort(few, cohort_seed(study.seed), study.results / "cohort")
     assert counted.images == len(cohort.images)
     totals = cohort.images["modality"].value_counts()
     assert {name: round(sum(vars(parts).values())) for name, parts in counted.parts.items()} == totals.to_dict()

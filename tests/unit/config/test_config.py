@@ -11,6 +11,7 @@ from snakemake.utils import update_config
 
 from sonogrid.cohort.phantom.traits import ORGANS
 from sonogrid.config.audit import Audit
+from sonogrid.config.inits import COHORT
 from sonogrid.config.load import load_files, load_study
 from sonogrid.config.needs import Parts
 from sonogrid.config.readers import PHANTOM_CLASSES
@@ -112,6 +113,13 @@ def test_names_cannot_leave_the_results_folder(raw):
     text = "\n".join(messages(raw))
     assert "config key study" in text
     assert "inits.../x" in text
+
+
+@pytest.mark.parametrize("source", ["corpus", "random"])
+def test_no_init_can_have_the_random_numbers_of_the_cohort(raw, source):
+    raw["inits"][COHORT] = raw["inits"]["pretrained"] | {"source": source}
+    (message,) = messages(raw)
+    assert message.startswith(f"config key inits.{COHORT}: value {COHORT!r}: is reserved: the study's own cohort draws")
 
 
 def test_an_unused_reader_section_reruns_nothing(raw):
