@@ -25,8 +25,9 @@ rule audit:
     shell:
         r"""
         sonogrid --log {log:q} audit \
-            --study {params.study:q} \
-            --workers {threads} {params.corpus}
+            --study - \
+            --workers {threads} {params.corpus} \
+            <<<{params.study:q}
         """
 
 

@@ -24,8 +24,9 @@ rule cohort:
     shell:
         r"""
         sonogrid --log {log:q} cohort \
-            --study {params.study:q} \
-            --workers {threads} {params.corpus}
+            --study - \
+            --workers {threads} {params.corpus} \
+            <<<{params.study:q}
         """
 
 

@@ -24,5 +24,6 @@ rule evaluate:
     shell:
         r"""
         sonogrid --log {log:q} evaluate \
-            --study {params.study:q}
+            --study - \
+            <<<{params.study:q}
         """

@@ -22,7 +22,8 @@ rule explain:
     shell:
         r"""
         sonogrid --log {log:q} explain \
-            --study {params.study:q} \
+            --study - \
             --backbone {wildcards.backbone:q} \
-            --init {wildcards.init:q}
+            --init {wildcards.init:q} \
+            <<<{params.study:q}
         """

@@ -23,9 +23,10 @@ rule images:
     shell:
         r"""
         sonogrid --log {log:q} images \
-            --study {params.study:q} \
+            --study - \
             --modality {wildcards.modality:q} \
-            --workers {threads} {params.corpus}
+            --workers {threads} {params.corpus} \
+            <<<{params.study:q}
         """
 
 

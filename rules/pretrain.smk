@@ -25,10 +25,11 @@ rule pretrain:
     shell:
         r"""
         sonogrid --log {log:q} pretrain \
-            --study {params.study:q} \
+            --study - \
             --init {wildcards.init:q} \
             --backbone {wildcards.backbone:q} \
             --seed {wildcards.seed} \
             --threads {threads} \
-            --checkpoints {resources.checkpoints:q}
+            --checkpoints {resources.checkpoints:q} \
+            <<<{params.study:q}
         """

@@ -18,6 +18,7 @@ rule rates:
     shell:
         r"""
         sonogrid --log {log:q} rates \
-            --study {params.study:q} \
-            --threads {threads}
+            --study - \
+            --threads {threads} \
+            <<<{params.study:q}
         """

@@ -21,7 +21,8 @@ rule tables:
     shell:
         r"""
         sonogrid --log {log:q} tables \
-            --study {params.study:q}
+            --study - \
+            <<<{params.study:q}
         """
 
 
@@ -44,7 +45,8 @@ rule figures:
     shell:
         r"""
         sonogrid --log {log:q} figures \
-            --study {params.study:q}
+            --study - \
+            <<<{params.study:q}
         """
 
 
@@ -67,5 +69,6 @@ rule report:
     shell:
         r"""
         sonogrid --log {log:q} report \
-            --study {params.study:q}
+            --study - \
+            <<<{params.study:q}
         """

@@ -21,5 +21,6 @@ rule splits:
     shell:
         r"""
         sonogrid --log {log:q} splits \
-            --study {params.study:q}
+            --study - \
+            <<<{params.study:q}
         """

@@ -32,9 +32,10 @@ rule train:
     shell:
         r"""
         sonogrid --log {log:q} train \
-            --study {params.study:q} \
+            --study - \
             {params.axes} \
             --threads 1 \
             --together {threads} \
-            --checkpoints {resources.checkpoints:q}
+            --checkpoints {resources.checkpoints:q} \
+            <<<{params.study:q}
         """

@@ -31,8 +31,8 @@ examples:
   sonogrid train --backbone test_resnet --init scratch --modality bmode --seed 0 --fold 0 1 2
 
 A stage reads the configuration (--config, default config.yaml) and finds its files below the results folder.
-Snakemake calls these commands with --study, the part of the configuration that a stage depends on, as JSON;
-`snakemake -n -p` prints each with all its flags.
+Snakemake calls these commands with --study -, the part of the configuration that a stage depends on, as JSON
+on standard input; `snakemake -n -p` prints each with all its flags.
 Exit codes: 0 done, 1 a failure of the program, 2 a mistake in the input, 130 Ctrl-C, 143 SIGTERM.
 """
 CONFIG = [Path("config.yaml")]
@@ -91,7 +91,11 @@ def _stage(commands: Commands, run: Callable[[Study, argparse.Namespace], None],
     command = _command(commands, run, text)
     study = command.add_mutually_exclusive_group()
     _config(study)
-    study.add_argument("--study", metavar="JSON", help="what rules pass: the keys that this stage depends on")
+    study.add_argument(
+        "--study",
+        metavar="JSON",
+        help="what rules pass: the keys that this stage depends on; '-' reads them from standard input",
+    )
     command.set_defaults(run=lambda options: run(_study(run.__name__, options), options))
     return command
 
@@ -103,7 +107,8 @@ def _study(stage: str, options: argparse.Namespace) -> Study:
     """
     init = getattr(options, "corpus", None)
     if options.study is not None:
-        part = parse_part(options.study)
+        # One argument of a command has at most 128 KiB on Linux, so rules write the part to standard input.
+        part = parse_part(sys.stdin.buffer.read() if options.study == "-" else options.study)
         refuse_former_results(part.results)
         _refuse_values(options, _values_of_part(part))
         return part

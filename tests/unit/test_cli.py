@@ -1,5 +1,6 @@
 """The command line: help, exit codes, and where messages go."""
 
+import io
 import json
 import os
 import signal
@@ -64,9 +65,19 @@ def test_an_input_mistake_exits_with_2_and_stands_in_the_log_and_on_the_terminal
         ('{"splits": {"flods": 3}}', "flods"),
     ],
 )
-def test_a_bad_part_of_a_study_exits_with_2_and_names_the_mistake(text, told, capsys):
+def test_a_bad_part_of_a_study_exits_with_2_and_names_the_mistake(text, told, capsys, monkeypatch):
     assert main(["splits", "--study", text]) == 2
-    assert told in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert told in said
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert main(["splits", "--study", "-"]) == 2
+    assert capsys.readouterr().err == said
+
+
+def test_a_part_that_is_no_text_exits_with_2(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"study": "\xff"}')))
+    assert main(["splits", "--study", "-"]) == 2
+    assert "--study: is not part of a configuration as JSON" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

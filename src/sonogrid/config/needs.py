@@ -1,6 +1,6 @@
 """Which keys of config.yaml each stage depends on, and the part of a study that has these keys alone.
 
-Rules pass that part as `--study`, so an edited key reruns exactly the stages that name it here. In the part, reading
+Rules pass that part to `--study`, so an edited key reruns exactly the stages that name it here. In the part, reading
 any other key raises AttributeError: a stage cannot depend on a key that it does not name.
 """
 
@@ -97,7 +97,7 @@ class Parts:
         return json.dumps(picked, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def parse_part(text: str) -> Study:
+def parse_part(text: str | bytes) -> Study:
     """Return the part of a study that `Parts.json` wrote; reading a key that is not in it raises AttributeError.
 
     Raises InputError for text that is not JSON, for unknown keys and for values that the config would not take.
