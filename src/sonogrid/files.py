@@ -96,7 +96,23 @@ def read_yaml(path: Path, remedy: str) -> dict[str, Any]:
         raise InputError([Problem(str(path), f"is not YAML in UTF-8 ({reason})", remedy)]) from error
     if not isinstance(content, dict | None):
         raise InputError([Problem(str(path), "does not hold `key: value` lines", remedy)])
+    if _holds_itself(content, set(), set()):
+        raise InputError([Problem(str(path), "has an anchor (&) whose value holds itself (*)", remedy)])
     return content or {}
+
+
+def _holds_itself(content: Any, above: set[int], done: set[int]) -> bool:
+    """Whether a value is somewhere inside itself, as an anchor of YAML allows; each value is looked at once."""
+    if not isinstance(content, (dict, list)) or id(content) in done:
+        return False
+    if id(content) in above:
+        return True
+    above.add(id(content))
+    below = content.values() if isinstance(content, dict) else content
+    found = any(_holds_itself(value, above, done) for value in below)
+    above.remove(id(content))
+    done.add(id(content))
+    return found
 
 
 def sha256(path: Path) -> str:

@@ -6,7 +6,8 @@ import threading
 import pandas as pd
 import pytest
 
-from sonogrid.files import read_json, sha256, whole_file, write_csv, write_json, write_text
+from sonogrid.files import read_json, read_yaml, sha256, whole_file, write_csv, write_json, write_text
+from sonogrid.problems import InputError
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -63,3 +64,16 @@ def test_json_is_sorted_and_has_no_nan(tmp_path):
 def test_sha256_of_the_empty_file_is_the_published_one(tmp_path):
     (tmp_path / "e").write_bytes(b"")
     assert sha256(tmp_path / "e") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_yaml_that_holds_itself_is_refused(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("a: &a {b: 1, c: [*a]}\n")
+    with pytest.raises(InputError, match="has an anchor"):
+        read_yaml(file, "Correct it")
+
+
+def test_yaml_may_use_an_anchor_twice(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("a: &a {b: 1}\nc: [*a, *a]\n")
+    assert read_yaml(file, "Correct it") == {"a": {"b": 1}, "c": [{"b": 1}, {"b": 1}]}

@@ -15,8 +15,8 @@ from sonogrid import cli
 
 # A change of the smallest study -> what the message must hold.
 MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "unknown key": ({"training": {"epoch": 3}}, ["config key training.epoch: is not known", "did you mean 'epochs'?"]),
-    "unknown section": ({"trainings": {}}, ["config key trainings: is not known", "did you mean 'training'?"]),
+    "unknown key": ({"training": {"epoch": 3}}, ["config key training.epoch: is not known", "Did you mean 'epochs'?"]),
+    "unknown section": ({"trainings": {}}, ["config key trainings: is not known", "Did you mean 'training'?"]),
     "wrong type": ({"training": {"epochs": "many"}}, ["config key training.epochs: value 'many'", "whole number"]),
     "yes for a whole number": (
         {"training": {"epochs": True}},
@@ -54,10 +54,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no seed": ({"grid": {"seeds": []}}, ["config key grid.seeds: value []: must have at least 1 entry"]),
     "seed without a list": ({"grid": {"seeds": 3}}, ["config key grid.seeds: value 3: must be a list, as [3]"]),
     "seed that YAML reads as text": ({"grid": {"seeds": ["1e3"]}}, ["value '1e3'", "as text: write 1000"]),
-    "misspelt reader": ({"cohort": {"reader": "fantom"}}, ["cohort.reader: value 'fantom'", "did you mean 'phantom'?"]),
+    "misspelt reader": ({"cohort": {"reader": "fantom"}}, ["cohort.reader: value 'fantom'", "Did you mean 'phantom'?"]),
     "misspelt modality": (
         {"grid": {"modalities": ["bmde"]}},
-        ["config key grid.modalities.0: value 'bmde': must be 'bmode', 'cdfi' or", "did you mean 'bmode'?"],
+        ["config key grid.modalities.0: value 'bmde': must be 'bmode', 'cdfi' or", "Did you mean 'bmode'?"],
     ),
     "one fold": ({"splits": {"folds": 1}}, ["config key splits.folds: value 1: must be at least 2"]),
     "yes for a backbone": (

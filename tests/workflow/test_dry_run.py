@@ -9,6 +9,7 @@ import pytest
 import yaml
 from workspace import REPOSITORY, Workspace, merged_config
 
+from sonogrid.cluster.requests import LOCAL_RULES, requests
 from sonogrid.config.load import load_study
 from sonogrid.config.study import Study
 
@@ -73,7 +74,10 @@ def test_job_counts_follow_from_the_axes(
 ) -> None:
     changes = changed(*axes)
     run = workspace.dry_run(changes=changes)
-    assert run.jobs == expected_jobs(load_study(merged_config(changes)))
+    study = load_study(merged_config(changes))
+    assert run.jobs == expected_jobs(study)
+    asked = {rule: request.jobs for rule, request in requests(study).items() if request.jobs}
+    assert asked == {rule: count for rule, count in run.jobs.items() if rule not in LOCAL_RULES}, "what a plan shows"
     backbones, inits, modalities, seeds, folds = axes
     assert_says_the_grid_first(run.text, backbones * len(inits) * len(modalities) * len(seeds) * folds)
     assert not workspace.results.exists()

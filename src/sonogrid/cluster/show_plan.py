@@ -39,7 +39,8 @@ def show_plain(console: Console, content: Table | Text) -> None:
     with console.capture() as captured:
         console.print(content)
     lines = (line.rstrip() for line in captured.get().splitlines())
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    # As Text, since rich reads `:100:` in a word of a site as the name of a picture.
+    console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
 def show_table(console: Console, title: str, columns: Mapping[str, str], rows: Sequence[Sequence[str]]) -> None:
@@ -77,7 +78,7 @@ def show_plan(
     """Print what a study will ask and cost. Raise InputError for a damaged rates.csv."""
     console, work = console or output(), workload(study)
     grid = Grid.of(study).describe()
-    console.print(f"Study {study.study}: {grid}; {work.cells_in_a_job} in a job", markup=False)
+    console.print(Text(f"Study {study.study}: {grid}; {work.cells_in_a_job} in a job"))
     console.print()
     asks = f"What each job asks for: first attempt, and last attempt ({profile.last_attempt})"
     show_table(console, asks, JOB_COLUMNS, job_rows(work, profile))
@@ -87,7 +88,7 @@ def show_plan(
     for note in notes(work, site, profile, configs):
         show_plain(console, Text(f"- {note.text}"))
         if note.command:
-            console.print(f"    {note.command}", markup=False, soft_wrap=True)
+            console.print(Text(f"    {note.command}"), soft_wrap=True)
 
 
 def show_check(results: Sequence[CheckResult], console: Console | None = None) -> None:

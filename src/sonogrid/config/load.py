@@ -14,7 +14,7 @@ from sonogrid.config.base import unique
 from sonogrid.config.grid import GridConfig
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.config.readers import READER_SECTIONS
-from sonogrid.config.schema_mistakes import SHIPPED, as_problems
+from sonogrid.config.schema_mistakes import SHIPPED, as_problems, shown
 from sonogrid.config.study import Study
 from sonogrid.files import read_yaml
 from sonogrid.problems import Problem, Problems
@@ -73,7 +73,7 @@ def _doubled_beside_invalid(raw: Mapping[str, Any], told: Sequence[Problem]) -> 
             try:
                 unique(comparable)
             except ValueError as error:
-                found.append(Problem(key, f"value {entries!r}: {error}", f"Change it; {SHIPPED}"))
+                found.append(Problem(key, f"value {shown(entries)}: {error}", f"Change it; {SHIPPED}"))
     return found
 
 
@@ -87,6 +87,7 @@ def _between_sections(raw: Mapping[str, Any]) -> list[Problem]:
         *_modalities_outside_cohort(raw),
         *(problem for path, cohort in _cohorts(raw).items() for problem in _about_cohort(raw, path, cohort)),
         *_folds_by_replaced_ids(raw),
+        *_results_around_the_workflow(raw),
     ]
 
 
@@ -135,13 +136,15 @@ def _effects_outside_grid(raw: Mapping[str, Any]) -> list[Problem]:
     return [
         Problem(key, f"init {init!r} is not in grid.inits", "Name two inits of the grid, or write null")
         for init in _names(raw, "statistics", "pretraining_effect")
-        if init not in inits
+        if inits and init not in inits
     ]
 
 
 def _modalities_outside_cohort(raw: Mapping[str, Any]) -> list[Problem]:
-    """Modalities of the grid without pictures; a name that is none of a modality is a mistake of the schema."""
+    """Modalities of the grid without pictures; where a name is none of a modality, the schema tells that alone."""
     found = _names(raw, "cohort", "modalities")
+    if not set(found) <= set(MODALITIES):
+        return []
     return [
         Problem(
             "config key grid.modalities",
@@ -166,6 +169,8 @@ def _about_cohort(raw: Mapping[str, Any], key: str, cohort: Mapping[str, Any]) -
     reader = str(cohort.get("reader"))
     section = READER_SECTIONS.get(reader)
     if section is not None and not isinstance(cohort.get(reader), Mapping):
+        if cohort.get(reader) is not None:
+            return []  # what is there instead is a mistake of the schema
         return [Problem(f"config key {key}.{reader}", "is missing", f"reader {reader!r} needs it; {SHIPPED}")]
     contradictions = [] if section is None else section.contradictions(key, cohort)
     return [*contradictions, *_apart_from_results(key, cohort, _at(raw, "results") or "results")]
@@ -181,18 +186,32 @@ def _folds_by_replaced_ids(raw: Mapping[str, Any]) -> list[Problem]:
 def _apart_from_results(key: str, cohort: Mapping[str, Any], results: Any) -> list[Problem]:
     """A key beside what it protects would protect nothing; source pictures inside results could be overwritten."""
     problems = Problems()
-    folder = Path(str(results)).resolve()
+    folder = _resolved(results)
     file = cohort.get("pseudonym_key")
-    if file and Path(str(file)).resolve().is_relative_to(folder):
+    if file and _resolved(file).is_relative_to(folder):
         what = f"{file} lies inside {results}, which is copied and shared with its pseudonyms"
         problems.add(f"config key {key}.pseudonym_key", what, "Keep the key in another folder")
     reader = str(cohort.get("reader"))
     source = cohort.get(reader)
     root = source.get("root") if isinstance(source, Mapping) else None
-    if root and Path(str(root)).resolve().is_relative_to(folder):
+    if root and _resolved(root).is_relative_to(folder):
         what = f"{root} lies inside {results}, where files are made and removed"
         problems.add(f"config key {key}.{reader}.root", what, "Keep source pictures in another folder")
     return problems.found
+
+
+def _results_around_the_workflow(raw: Mapping[str, Any]) -> list[Problem]:
+    """Results that would lie among the files of the workflow, or around them."""
+    results = _at(raw, "results")
+    if results is None or not Path.cwd().is_relative_to(_resolved(results)):
+        return []
+    what = f"value {shown(results)}: is the folder in which the workflow lies, or one around it"
+    return [Problem("config key results", what, "Name a folder for results alone, as results")]
+
+
+def _resolved(path: object) -> Path:
+    """A path without links and dots, as far as links lead anywhere; what is no path is a mistake of the schema."""
+    return Path(os.path.realpath(str(path).replace("\0", "")))
 
 
 def _same_panels(backbones: list[str], inits: list[str]) -> list[Problem]:

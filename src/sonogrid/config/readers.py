@@ -96,7 +96,12 @@ class PhantomSource(ReaderSection):
             problems.add(f"config key {key}.pseudonym_key", what, "Write null")
         organ, named = str(cohort["phantom"].get("organ", "neck")), cohort.get("classes")
         known = PHANTOM_CLASSES.get(organ)
-        if known is not None and isinstance(named, (list, tuple)) and sorted(map(str, named)) != sorted(known):
+        if (
+            known is not None
+            and named
+            and isinstance(named, (list, tuple))
+            and sorted(map(str, named)) != sorted(known)
+        ):
             what = f"the simulated organ {organ!r} has other classes than {', '.join(map(str, named))}"
             problems.add(f"config key {key}.classes", what, f"Name exactly these: {', '.join(known)}")
         return problems.found

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import math
 import re
+from reprlib import Repr
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from sonogrid.config.augment_contract import OFFERED, why_not_offered
@@ -16,50 +20,79 @@ from sonogrid.problems import Problem
 SHIPPED = "see the commented config.yaml that ships with sonogrid"
 EXACT = 2.0**53
 """Whole numbers below it are exact as floats."""
+SHORTENED = Repr()
+"""A value may be a whole file, or lists of lists of one list: what is shown of it fits a few lines."""
+SHORTENED.maxstring = SHORTENED.maxother = 100
+SHORTENED.maxlist = SHORTENED.maxtuple = SHORTENED.maxdict = 8
+SHORTENED.maxlevel = 3
 
 
 def as_problems(
     error: ValidationError, section: type[Section] = Study, what: str = "config key", help_text: str = SHIPPED
 ) -> list[Problem]:
     """What pydantic found, each with its key (`what` says of which file), the value, and what is allowed."""
-    details = error.errors(include_url=False)
-    parents = {detail["loc"][:-1] for detail in details}
-    # A list of wrong entries counts as too short as well, which says nothing new.
-    told = [one for one in details if one["type"] != "too_short" or one["loc"] not in parents]
-    return [_as_problem(one, section, what, help_text) for one in told]
+    details = [detail for detail in error.errors(include_url=False) if not _counts_wrong_entries(detail)]
+    return list(dict.fromkeys(_as_problem(detail, section, what, help_text) for detail in details))
+
+
+def _counts_wrong_entries(detail: Any) -> bool:
+    """Whether a list is called too short only because pydantic leaves out its wrong entries, which are told anyway."""
+    return bool(detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"])
+
+
+def shown(value: Any) -> str:
+    """Return a value as YAML writes it, shortened to a few lines."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    return SHORTENED.repr(value)
 
 
 def _as_problem(detail: Any, section: type[Section], what: str, help_text: str) -> Problem:
     # pydantic's mark of a key that is refused itself; the value is that key.
-    key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
-    where = f"{what} {key}".strip()
+    path = [str(part) for part in detail["loc"] if part != "[key]"]
+    if detail["type"] == "invalid_key":
+        path[-1] = shown(detail["input"])
+    where = f"{what} {'.'.join(path)}".strip()
     if detail["type"] == "extra_forbidden":
         refused = why_not_offered(str(detail["loc"][-1])) if detail["loc"][-2:-1] == ("augment",) else None
         if refused:
             return Problem(where, refused, f"Take it out; offered are {', '.join(OFFERED)}")
         known = _fields_at(section, detail["loc"][:-1])
         near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = f"Did you mean {near[0]!r}? " if near else ""
         return Problem(where, "is not known", f"{hint}Allowed here: {', '.join(known)}")
+    if detail["type"] == "missing" and isinstance(detail["loc"][-1], int):
+        return Problem(f"{what} {'.'.join(path[:-1])}", "has too few entries", f"Change it; {help_text}")
     if detail["type"] == "missing":
         return Problem(where, "is missing", f"Add it; {help_text}")
-    what = f"value {detail['input']!r}: {in_words(detail)}"
-    return Problem(where, what, f"{_nearest(detail)}Change it; {help_text}")
+    found = f"value {shown(detail['input'])}: {in_words(detail)}"
+    return Problem(where, found, f"{_nearest(detail)}Change it; {help_text}")
 
 
 def in_words(detail: Any) -> str:
     """Return what a value must be, of one of pydantic's details; its own words for what is not known here."""
     value, bounds = detail["input"], detail.get("ctx", {})
     match detail["type"]:
-        case "tuple_type" | "list_type":
-            return "must be a list" if value is None or isinstance(value, dict) else f"must be a list, as [{value}]"
-        case "dict_type" | "model_type" | "model_attributes_type":
+        case "tuple_type":
+            alone = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+            return (
+                f"must be a list, as [{shown(value) if isinstance(value, float) else value}]"
+                if alone
+                else "must be a list"
+            )
+        case "dict_type" | "model_type":
             return "must be keys with values"
         case "too_short":
             return f"must have at least {_entries(bounds['min_length'])}"
         case "too_long":
             return f"must have at most {_entries(bounds['max_length'])}"
-        case "int_type" | "int_from_float" | "int_parsing":
+        case "invalid_key":
+            return "a key must be text; write it in quotes"
+        case "string_unicode":
+            return "must be text in UTF-8"
+        case "int_type" | "int_from_float" | "int_parsing" | "int_parsing_size":
             return f"must be a whole number{_as_number(value)}"
         case "float_type" | "float_parsing":
             return "must be a number"
@@ -99,23 +132,30 @@ def _as_number(value: Any) -> str:
     if not number.is_integer() or abs(number) >= EXACT:
         return ""
     if isinstance(value, float):
-        return f": write {number:.0f}"
-    if value.isdecimal():
-        return f": write {value} without quotes"
-    return f", and YAML reads {value} as text: write {number:.0f}"
+        return f": write {int(number)}"
+    if isinstance(yaml.safe_load(value), str):
+        return f", and YAML reads {value.strip()} as text: write {int(number)}"
+    return f": write {int(number)} without quotes"
 
 
 def _nearest(detail: Any) -> str:
     """The offer of the nearest of a few allowed values; '' where none is near."""
     if detail["type"] != "literal_error" or not isinstance(detail["input"], str):
         return ""
-    near = difflib.get_close_matches(detail["input"], re.findall(r"'([^']*)'", detail["ctx"]["expected"]), n=1)
-    return f"did you mean {near[0]!r}? " if near else ""
+    allowed = {name.lower(): name for name in re.findall(r"'([^']*)'", detail["ctx"]["expected"])}
+    near = difflib.get_close_matches(detail["input"].lower(), allowed, n=1)
+    return f"Did you mean {allowed[near[0]]!r}? " if near else ""
+
+
+@functools.cache
+def _json_schema(section: type[Section]) -> dict[str, Any]:
+    """The schema of a section, which takes milliseconds to make: a file may have thousands of unknown keys."""
+    return section.model_json_schema()
 
 
 def _fields_at(section: type[Section], location: tuple[Any, ...]) -> list[str]:
     """Field names of the section at a location such as ('inits', 'pretrained', 'corpus')."""
-    schema: dict[str, Any] = section.model_json_schema()
+    schema = _json_schema(section)
     definitions, node = schema.get("$defs", {}), schema
     for part in location:
         node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}

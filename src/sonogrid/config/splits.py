@@ -20,6 +20,6 @@ class OfficialFolds(Section):
 class Splits(Section):
     """Patient-level cross-validation with an inner validation part in every training fold."""
 
-    folds: WholeNumber = Field(5, ge=2)
+    folds: WholeNumber = Field(5, ge=2, le=10_000)
     inner_fraction: Number = Field(0.2, gt=0.0, lt=0.5, description="share of a training fold kept for epoch choice")
     official: OfficialFolds | None = Field(None, description="use these folds instead of drawing them")

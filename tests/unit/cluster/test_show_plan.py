@@ -50,7 +50,9 @@ def test_the_check_looks_at_the_results_and_at_the_scratch_folder(monkeypatch, t
 def test_only_rows_for_a_terminal_end_in_blanks(terminal):
     file = io.StringIO()
     console = Console(file=file, width=40, force_terminal=terminal, color_system=None)
-    show_plan.show_table(console, "[t]", {"name": "left", "what": "left"}, [["a", "[b]"], ["c", "longer"]])
+    show_plan.show_table(
+        console, "[t]", {"name": "left", "what": "left"}, [["a", "[b]"], ["c", "longer"], ["d", "gpu:v:1"]]
+    )
     text = file.getvalue()
-    assert text.startswith("[t]\n") and "[b]" in text
+    assert text.startswith("[t]\n") and "[b]" in text and "gpu:v:1" in text
     assert any(line != line.rstrip() for line in text.splitlines()) == terminal

@@ -80,7 +80,7 @@ def test_all_mistakes_at_once(tmp_path):
         load_site(file)
     text = str(caught.value)
     assert len(caught.value.problems) == 5
-    assert f"{file}, key acount: is not known. did you mean 'account'?" in text
+    assert f"{file}, key acount: is not known. Did you mean 'account'?" in text
     for key in ("partition", "scratch", "gres", "modules.0"):
         assert f"{file}, key {key}: value" in text
 

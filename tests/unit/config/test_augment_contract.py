@@ -173,7 +173,7 @@ def test_a_config_is_told_all_its_mistakes_by_name_and_reason():
     assert ruling("vertical_flip", "bmode").reason in found["vertical_flip"]
     assert "is not known" not in found["hue"] + found["vertical_flip"] + found["brightness"]
     assert all(f"offered are {', '.join(OFFERED)}" in found[name] for name in ("hue", "vertical_flip", "brightness"))
-    assert "is not known. did you mean 'zoom'?" in found["zom"]
+    assert "is not known. Did you mean 'zoom'?" in found["zom"]
     assert "must be at most 15" in found["rotate"] and "must be at most 0.2" in found["shift.bmode"]
 
 

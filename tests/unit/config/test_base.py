@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sonogrid.config.schema_mistakes import as_problems
+from sonogrid.config.schema_mistakes import as_problems, shown
 from sonogrid.config.study import Study, json_schema
 
 SCHEMA = json_schema()
@@ -55,7 +55,7 @@ def said(route: Route, value: Any) -> list[str]:
     try:
         Study.model_validate(raw)
     except ValidationError as error:
-        start = f"config key {dotted(route)}: value {value!r}: "
+        start = f"config key {dotted(route)}: value {shown(value)}: "
         return [text.removeprefix(start) for text in map(str, as_problems(error)) if text.startswith(start)]
     raise AssertionError("a config of one key is no study")
 

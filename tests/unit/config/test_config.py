@@ -45,13 +45,13 @@ def test_unknown_key_offers_the_nearest(raw):
     raw["training"]["lerning_rate"] = 0.1
     (message,) = messages(raw)
     assert "training.lerning_rate" in message
-    assert "did you mean 'learning_rate'" in message
+    assert "Did you mean 'learning_rate'" in message
 
 
 def test_unknown_key_deep_in_a_corpus_lists_what_is_allowed_there(raw):
     raw["inits"]["pretrained"]["corpus"]["phantom"]["patient"] = 3
     (message,) = messages(raw)
-    assert "did you mean 'patients'" in message
+    assert "Did you mean 'patients'" in message
     assert "organ" in message
 
 
@@ -168,7 +168,7 @@ def test_values_that_only_look_right(raw, section, value, told):
     ("seeds", "told", "doubled"),
     [
         ([0, 0, -1, 1.5], {"value -1", "value 1.5", "value [0, 0, -1, 1.5]"}, 1),
-        ([0, False], {"value False"}, 0),
+        ([0, False], {"value false"}, 0),
         ([0, "a", "a"], {"value 'a'", "value [0, 'a', 'a']"}, 1),
         ([0, [1], [1]], {"value [1]"}, 0),
         ([5, 5], {"value [5, 5]"}, 1),
@@ -315,3 +315,16 @@ def test_accepting_a_finding_makes_no_score_or_panel_anew() -> None:
     axes = {"backbone": ["test_resnet"], "init": ["scratch"]}
     for stage in ("train", "evaluate", "tables", "figures", "explain", "report"):
         assert Parts(accepted).json(stage, **axes) == Parts(study).json(stage, **axes)
+
+
+@pytest.mark.parametrize("results", ["", ".", "..", "/", "results/.."])
+def test_results_among_the_files_of_the_workflow_are_refused(raw, results):
+    raw["results"] = results
+    (message,) = messages(raw)
+    assert message.startswith("config key results: ") and "the folder in which the workflow lies" in message
+
+
+def test_a_path_with_a_control_character_is_told_and_not_followed(raw):
+    raw["results"] = "a\0b"
+    (message,) = messages(raw)
+    assert "must have no braces and no control characters" in message

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from sonogrid.config.base import Section
-from sonogrid.config.schema_mistakes import as_problems
+from sonogrid.config.schema_mistakes import as_problems, shown
 
 
 class Small(Section):
@@ -52,6 +52,12 @@ def told(text: str) -> str:
         ("whole: nan", "must be a whole number"),
         ("strict: '7'", "must be a whole number: write 7 without quotes"),
         ("strict: yes", "must be a whole number"),
+        ("strict: '-1'", "must be a whole number: write -1 without quotes"),
+        ("strict: '+1'", "must be a whole number: write 1 without quotes"),
+        ("strict: '-0'", "must be a whole number: write 0 without quotes"),
+        ("strict: '2.0'", "must be a whole number: write 2 without quotes"),
+        ("strict: '1_000'", "must be a whole number: write 1000 without quotes"),
+        ("strict: １２", "must be a whole number, and YAML reads １２ as text: write 12"),
         ("strict: 3.0", "must be a whole number: write 3"),
         ("strict: 3.5", "must be a whole number"),
         ("strict: .inf", "must be a whole number"),
@@ -64,6 +70,7 @@ def told(text: str) -> str:
         ("switch: sometimes", "must be true or false"),
         ("switch: [1]", "must be true or false"),
         ("some: 3", "must be a list, as [3]"),
+        ("some: yes", "must be a list"),
         ("some: {a: 1}", "must be a list"),
         ("some: null", "must be a list"),
         ("some: []", "must have at least 1 entry"),
@@ -76,13 +83,53 @@ def told(text: str) -> str:
 )
 def test_value_is_refused_in_plain_words(text: str, words: str) -> None:
     key, value = next(iter(yaml.safe_load(text).items()))
-    assert told(text) == f"key {key}: value {value!r}: {words}. Change it; see the file."
+    assert told(text) == f"key {key}: value {shown(value)}: {words}. Change it; see the file."
 
 
 @pytest.mark.parametrize(
-    ("value", "offer"), [("fantom", "did you mean 'phantom'? "), ("folder", "did you mean 'folders'? "), ("x", "")]
+    ("value", "offer"),
+    [
+        ("fantom", "Did you mean 'phantom'? "),
+        ("folder", "Did you mean 'folders'? "),
+        ("PHANTOM", "Did you mean 'phantom'? "),
+        ("x", ""),
+    ],
 )
 def test_nearest_of_a_few_allowed_values_is_offered(value: str, offer: str) -> None:
     assert told(f"kind: {value}") == (
         f"key kind: value {value!r}: must be 'phantom' or 'folders'. {offer}Change it; see the file."
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((None, "null"), (True, "true"), (False, "false"), (float("nan"), ".nan"), (float("-inf"), "-.inf")),
+        *((1.5, "1.5"), ("a", "'a'"), ([1, 2], "[1, 2]"), ("1e3", "'1e3'")),
+    ],
+)
+def test_a_value_is_shown_as_yaml_writes_it(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_a_large_value_is_shown_shortened() -> None:
+    nested: object = "x" * 1000
+    for _ in range(12):
+        nested = [nested] * 9
+    for value in ("a" * 100_000, list(range(100_000)), nested):
+        assert len(shown(value)) < 5_000
+
+
+@pytest.mark.parametrize("key", ["1", "null", "true", "2020-01-01"])
+def test_a_key_that_is_no_text_is_told(key: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Small.model_validate(yaml.safe_load(f"{key}: 2"))
+    (problem,) = as_problems(caught.value, Small, "key", "see the file")
+    assert "a key must be text; write it in quotes" in str(problem) and "None" not in str(problem)
+
+
+def test_a_list_that_is_too_short_and_has_a_wrong_entry_is_told_both() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Small.model_validate({"many": ["a"]})
+    whats = [problem.what for problem in as_problems(caught.value, Small, "key", "see the file")]
+    assert whats == ["value 'a': must be a whole number", "value ['a']: must have at least 2 entries"]
