@@ -1,4 +1,8 @@
-"""How large a DICOM file and its parts may be; all are far above what a scanner exports."""
+"""How large a DICOM file and its parts may be; all are far above what a scanner exports.
+
+A limit decides which files are refused, so this module is in the digest of decoders: with a lower limit, a file that
+was looked at before has to be refused too. What only bounds the machine's part is in `allowance.py`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,3 @@ MAX_SCANS = 64
 """Scans of one JPEG frame: a picture of a few bytes a scan could keep a decoder busy for hours."""
 MAX_TILES = 4096
 """Tiles of one JPEG 2000 frame: each costs kilobytes however small it is."""
-DECODER_BYTES = 2 * 2**30
-"""Address space of the process that decodes compressed frames."""
-DECODER_SECONDS = 60.0
-"""Time for one compressed frame; 800 x 600 pixels take a tenth of a second."""

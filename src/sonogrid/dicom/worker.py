@@ -21,10 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sonogrid.dicom import messages
+from sonogrid.dicom.allowance import DECODER_BYTES, DECODER_SECONDS
 from sonogrid.dicom.decode import decode
 from sonogrid.dicom.form import Codec
 from sonogrid.dicom.header import DAMAGE, DamageError, silence
-from sonogrid.dicom.limits import DECODER_BYTES, DECODER_SECONDS, MAX_FRAME_BYTES
+from sonogrid.dicom.limits import MAX_FRAME_BYTES
 
 _of_thread = threading.local()
 

@@ -48,6 +48,7 @@ NOT_DECODING = MappingProxyType(
         "sonogrid.cohort.sources": ("decoding", "framing", "pixel_aspect"),
         "sonogrid.config": ("decoding", "framing", "pixel_aspect"),
         "sonogrid.console": NO_PIXELS,
+        "sonogrid.dicom.allowance": REFUSED,
         "sonogrid.dicom.messages": REFUSED,
         "sonogrid.parallel": NO_PIXELS,
         "sonogrid.problems": REFUSED,

@@ -23,8 +23,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from sonogrid.dicom import allowance, limits, worker
 from sonogrid.dicom import header as header_module
-from sonogrid.dicom import limits, worker
 from sonogrid.dicom.facts import read_facts
 from sonogrid.dicom.messages import element
 from sonogrid.dicom.pixels import read_frame
@@ -383,7 +383,7 @@ def test_a_decoder_has_no_more_memory_than_is_stated(tmp_path: Path) -> None:
     read_frame(write(tmp_path / "r.dcm", scene(), RLELossless))
     found = Path(f"/proc/{worker._of_thread.worker.process.pid}/limits").read_text()
     line = next(line for line in found.splitlines() if line.startswith("Max address space"))
-    assert str(limits.DECODER_BYTES) in line
+    assert str(allowance.DECODER_BYTES) in line
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
