@@ -13,6 +13,7 @@ from sonogrid.cohort.sources import Reading
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.readers import ReaderSection
 from sonogrid.console import Advance
+from sonogrid.imports import file_of
 from sonogrid.problems import InputError, Problem
 
 
@@ -21,9 +22,10 @@ class Decoder(ABC):
 
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()
-    """distributions whose versions decide the pixels; one that is not installed is asked for when it is needed"""
+    """distributions whose versions decide the pixels, those of base classes among them; one that is not installed is
+    asked for when it is needed"""
     modules: ClassVar[tuple[str, ...]] = ()
-    """modules that decide the pixels and are reached by no import from the one that defines `decode`"""
+    """modules that decide the pixels and are reached by no import from those of the class and its bases"""
 
     @property
     def decoder(self) -> str:
@@ -51,8 +53,14 @@ class Decoder(ABC):
         return tuple(found)
 
     def code(self) -> tuple[str, ...]:
-        """Return the modules from which the code that decides the pixels is reached."""
-        return next(base.__module__ for base in type(self).__mro__ if "decode" in vars(base)), *self.modules
+        """Return the modules from which the code that decides the pixels is reached.
+
+        They are those of the class and of all its bases, because `decode` may call a method that any of them defines.
+        Left out are classes that define nothing besides how files are found (FINDING), and those of installed packages.
+        """
+        bases = [base for base in type(self).__mro__ if base.__module__ != __name__]
+        own = [base.__module__ for base in bases if not _only_finds(base) and file_of(base.__module__) is not None]
+        return tuple(dict.fromkeys([*own, *(module for base in bases for module in vars(base).get("modules", ()))]))
 
 
 class Reader(Decoder):
@@ -71,3 +79,17 @@ class Reader(Decoder):
     @abstractmethod
     def read(self, config: CohortConfig, seed: int, folder: Path, workers: int, advance: Advance) -> Reading:
         """Find the pictures; those that the reader makes go below `folder`. Raise InputError if it cannot begin."""
+
+
+FINDING = ("name", "section", "leaves_out_unreadable", "steps", "read")
+"""What a class may define of a reader without deciding a pixel."""
+
+
+class _Empty(Decoder):
+    """A class that defines nothing: it has what Python itself notes of a class."""
+
+    name: ClassVar[str]
+
+
+def _only_finds(kind: type) -> bool:
+    return vars(kind).keys() <= {*FINDING, *vars(_Empty)}

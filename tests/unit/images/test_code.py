@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -17,8 +18,8 @@ from sonogrid.cohort.registry import READERS, reader_of
 from sonogrid.cohort.sources import Source
 from sonogrid.config.cohort import CohortConfig
 from sonogrid.config.images import Canvas
-from sonogrid.files import digest
-from sonogrid.images.code import CANVAS, CARRIED, LOOK, NO_PIXELS, NOT_DECODING, PACKAGES, REFUSED
+from sonogrid.files import digest, write_text
+from sonogrid.images.code import CANVAS, CARRIED, LOOK, NO_PIXELS, NOT_DECODING, PACKAGES, REFUSED, deciding_code
 from sonogrid.images.examine import look_key
 from sonogrid.images.store import canvas_recipe
 from sonogrid.imports import file_of, imported, is_within, reached
@@ -209,3 +210,96 @@ def test_every_package_that_decodes_is_in_the_digest(name: str) -> None:
     reader = reader_of(name)
     found = {package for module in reached(reader.code(), NOT_DECODING) for package in third_party(module)}
     assert {package.lower() for package in found} - {"sonogrid"} <= set(reader.packages)
+
+
+BASE = """
+from sonogrid.cohort.reader import Reader
+from .samples import samples
+
+
+class Stacks(Reader):
+    def decode(self, path, decoding):
+        return self.shown(samples(path))
+"""
+READER = """
+from toy.base import Stacks
+from toy.levels import levels
+
+
+class Toy(Stacks):
+    name = "toy"
+
+    def shown(self, picture):
+        return levels(picture)
+"""
+FINDER = """
+from toy import files
+from toy.reader import Toy
+
+
+class Finder(Toy):
+    name = "toy"
+
+    def steps(self, config):
+        return files.STEPS
+
+    def read(self, config, seed, folder, workers, advance):
+        return files.STEPS
+"""
+TOY = {
+    "__init__.py": "",
+    "base.py": BASE,
+    "reader.py": READER,
+    "finder.py": FINDER,
+    "samples.py": "def samples(path):\n    return path\n",
+    "levels.py": "def levels(picture):\n    return picture\n",
+    "files.py": "STEPS = 1\n",
+}
+"""A reader outside the package: `decode` in one module, its helper in that of a subclass, each with an import."""
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of the toy reader, which is registered."""
+    for name, code in TOY.items():
+        write_text(code, tmp_path / "toy" / name)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(READERS, "toy", "toy.finder:Finder")
+    for known in (reader_of, deciding_code):
+        known.cache_clear()
+    yield tmp_path / "toy"
+    for known in (reader_of, deciding_code):
+        known.cache_clear()
+    for module in [name for name in sys.modules if name.partition(".")[0] == "toy"]:
+        del sys.modules[module]
+
+
+def canvas_digest_with(file: Path, more: str) -> str:
+    """The digest of canvases of the toy reader, with more at the end of a file, which is taken back."""
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text + more, encoding="utf-8")
+    deciding_code.cache_clear()
+    found = deciding_code(CANVAS, "toy")
+    file.write_text(text, encoding="utf-8")
+    return found
+
+
+def test_a_decoder_is_digested_with_its_bases_and_the_helpers_of_subclasses(toy: Path) -> None:
+    assert reader_of("toy").code() == ("toy.reader", "toy.base")
+    before = canvas_digest_with(toy / "base.py", "# A comment\n")
+    changed = {name for name in TOY if canvas_digest_with(toy / name, "CHANGED = True\n") != before}
+    assert changed == {"base.py", "reader.py", "samples.py", "levels.py"}
+
+
+def test_what_python_calls_of_a_class_decides_too(toy: Path) -> None:
+    """`__init__` of a class that otherwise only finds files may set what `decode` reads."""
+    finder = toy / "finder.py"
+    finder.write_text(FINDER + "\n    def __init__(self):\n        self.window = 3\n", encoding="utf-8")
+    assert reader_of("toy").code() == ("toy.finder", "toy.reader", "toy.base")
+
+
+def test_how_files_are_found_is_in_no_digest_of_a_decoder() -> None:
+    found = {name: reader_of(name).code() for name in READERS}
+    pictures = ("sonogrid.cohort.picture_files",)
+    assert found.pop("dicom") == ("sonogrid.cohort.dicom_files", "sonogrid.dicom.lossless")
+    assert found == dict.fromkeys(found, pictures)
