@@ -19,6 +19,7 @@ from sonogrid.cohort.table import read_rows, require_columns
 from sonogrid.config.splits import OfficialFolds, Splits
 from sonogrid.grid import derive_seed
 from sonogrid.problems import InputError, Problem, Problems
+from sonogrid.stored import stored_parts
 
 COLUMNS = ("patient_id", "fold", "part")
 PARTS = ("train", "inner", "test")
@@ -176,7 +177,7 @@ def load_splits(path: Path) -> pd.DataFrame:
     """Read splits.csv, ids as text. Raises InputError if it is missing or its columns are others."""
     if not path.is_file():
         raise InputError([Problem(str(path), "there is no such file", _AGAIN)])
-    table = pd.read_csv(path, dtype={"patient_id": str, "part": str}, keep_default_na=False, encoding="utf-8")
+    table = stored_parts(path)
     if tuple(table.columns) != COLUMNS or table["fold"].dtype != "int64":
         raise InputError([Problem(str(path), f"must have the columns {', '.join(COLUMNS)}", _AGAIN)])
     return table

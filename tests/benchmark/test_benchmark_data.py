@@ -18,7 +18,8 @@ from sonogrid.evaluation.metrics import auc_ovo
 from sonogrid.images.canvas import Canonical, canonical
 from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import Framing
-from sonogrid.images.store import INDEX_COLUMNS, Store, open_store
+from sonogrid.images.store import INDEX_COLUMNS, open_store
+from sonogrid.stored import Store
 
 SHORT = pytest.mark.benchmark(min_rounds=3, max_time=0.5, warmup=True, warmup_iterations=1)
 STORED, SIDE, READ = 600, 224, 64

@@ -12,7 +12,7 @@ PACKAGE = Path(sonogrid.__file__).parent
 MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
 ROOMS = (
     *("problems", "files", "console", "arrays", "parallel", "multiplicity", "imports", "provenance"),
-    *("config", "grid", "layout"),
+    *("config", "grid", "layout", "stored"),
     *("dicom", "cohort", "images", "splits", "audit"),
     *("training", "fits", "jobs"),
     *("evaluation", "reporting", "cluster"),

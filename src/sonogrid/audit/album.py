@@ -13,7 +13,7 @@ from sonogrid.arrays import Box, Picture
 from sonogrid.cohort.manifest import Cohort
 from sonogrid.images.boxes import crop
 from sonogrid.images.framing import SCAN
-from sonogrid.images.store import Store
+from sonogrid.stored import Store
 
 
 @dataclass(frozen=True)

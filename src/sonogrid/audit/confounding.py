@@ -19,8 +19,8 @@ import pandas as pd
 from sonogrid.audit.album import content_box
 from sonogrid.audit.findings import Finding
 from sonogrid.cohort.manifest import Cohort
-from sonogrid.images.store import Store
 from sonogrid.multiplicity import holm
+from sonogrid.stored import Store
 
 _Ints = npt.NDArray[np.int64]
 

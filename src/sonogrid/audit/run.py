@@ -15,10 +15,11 @@ from sonogrid.audit.show import show
 from sonogrid.cohort.manifest import load
 from sonogrid.config.study import AuditRequest
 from sonogrid.console import progress
-from sonogrid.images.store import Store, open_store
+from sonogrid.images.store import open_store
 from sonogrid.layout import CohortLayout, Layout
 from sonogrid.problems import Problem
 from sonogrid.splits import load_splits
+from sonogrid.stored import Store
 
 
 def run_audit(request: AuditRequest, workers: int, console: Console | None = None) -> list[Problem]:

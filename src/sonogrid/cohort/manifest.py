@@ -207,9 +207,3 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if missing:
         raise InputError([Problem(str(path), f"lacks the columns {', '.join(missing)}", _READ_AGAIN)])
     return table
-
-
-def labels_of(patients: Path) -> pd.Series[str]:
-    """Class name of every patient of a patients.csv, by patient_id."""
-    table = pd.read_csv(patients, dtype=str, keep_default_na=False)
-    return table.set_index("patient_id")["label"]

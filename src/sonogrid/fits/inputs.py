@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import pandas as pd
 
-from sonogrid.cohort.manifest import labels_of
 from sonogrid.files import digest, read_json, read_once, sha256
-from sonogrid.images.store import Store, open_store
+from sonogrid.images.store import open_store
 from sonogrid.problems import InputError, Problem
 from sonogrid.splits import draw_corpus_inner, load_splits
+from sonogrid.stored import Store, stored_labels
 
 Value = TypeVar("Value")
 PATIENTS = "Read the cohort again (sonogrid cohort)"
@@ -22,7 +22,7 @@ CERTIFICATE = "Audit again (sonogrid audit)"
 CORPUS_WEIGHTS = "Pre-train first (sonogrid pretrain)"
 """Remedies, by what is missing or damaged."""
 
-_sha256, _labels_of, _read_json = read_once(sha256), read_once(labels_of), read_once(read_json)
+_sha256, _labels_of, _read_json = read_once(sha256), read_once(stored_labels), read_once(read_json)
 _load_splits, _open_store = read_once(load_splits), read_once(open_store)
 
 

@@ -33,24 +33,22 @@ from sonogrid.provenance import FOLDER, code_digest, package_versions
 Recipe = dict[str, Any]
 """Everything that decides a fit besides code and versions, as in run.json."""
 
-CARRIED_BY = {
-    "sonogrid.config.training.Training": "training",
-    "sonogrid.images.store.Store": "inputs",
-}
-"""What training/ imports from other rooms -> the key of a recipe that carries its effect.
+DIGESTED = ("training/**/[!.]*.py", "stored.py")
+"""Code that decides a fit, below src/sonogrid/: how it is made, and how its files are read."""
+CARRIED_BY = {"sonogrid.config.training.Training": "training"}
+"""What the digested code imports from other rooms -> the key of a recipe that carries its effect.
 
 `training`: the values of the section are in the recipe; strengths of transforms as they are used, legality resolved.
-`inputs`: the index of a store has the SHA-256 of every canvas.
-What is not in this list may not be imported there: it moves into training/, or comes as an argument from fits/, and
-then a key of the recipe has to carry it.
+What is not in this list may not be imported there: it moves into the digested code, or comes as an argument from fits/,
+and then a key of the recipe has to carry it.
 """
 DECIDING_PACKAGES = ("torch", "timm", "numpy")
 """Packages whose version decides the numbers of a fit; versions are hashed with the recipe."""
 OTHER_PACKAGES = {
-    "pandas": "selects rows and joins labels; it computes nothing",
+    "pandas": "reads tables, selects rows and joins labels; it computes nothing",
     "safetensors": "reads tensors as they were stored",
 }
-"""Packages that training/ imports and whose version decides nothing -> why."""
+"""Packages that the digested code imports and whose version decides nothing -> why."""
 
 
 def settings_of(training: Training, modalities: Iterable[str]) -> dict[str, Any]:
@@ -142,15 +140,20 @@ def pretraining_settings(init: str, study: Study) -> Training:
 
 
 def recipe_sha256(recipe: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a recipe, the code of training/ and the versions that decide numbers."""
+    """Return the SHA-256 of a recipe, the code that decides a fit and the versions that decide numbers."""
     versions = package_versions()
     return digest(**recipe, code=training_code(), versions={name: versions[name] for name in DECIDING_PACKAGES})
 
 
 @functools.cache
 def training_code() -> str:
-    """Return the SHA-256 of the code of training/; see provenance.code_digest."""
-    return code_digest(path for path in (FOLDER / "training").rglob("[!.]*.py"))
+    """Return the SHA-256 of the code that decides a fit; see provenance.code_digest."""
+    return code_digest(training_files())
+
+
+def training_files() -> list[Path]:
+    """Return the files of the code that decides a fit (DIGESTED)."""
+    return [file for pattern in DIGESTED for file in FOLDER.glob(pattern)]
 
 
 def is_done(folder: Path, names: Sequence[str], recipe: Recipe) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ from sonogrid.images.framing import SCAN, framing_columns, framing_of, layout_of
 from sonogrid.layout import made_beside
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
+from sonogrid.stored import Store, stored_index, stored_pixels
 
 INDEX_COLUMNS = (
     *("row", "image_id", "patient_id", "sha256", "canvas_sha256", *SCAN),
@@ -33,14 +33,6 @@ INDEX_COLUMNS = (
 MADE_COLUMNS = ("recipe_sha256", "canvas_sha256")
 _AGAIN = "Remove both files and build the store again (sonogrid images)"
 _COHORT_AGAIN = "Read the cohort again (snakemake --forcerun cohort)"
-
-
-@dataclass(frozen=True)
-class Store:
-    """Canonical pictures of a modality: N x S x S x 3 uint8, memory-mapped and read-only, and their index."""
-
-    pixels: np.ndarray[Any, np.dtype[np.uint8]]
-    index: pd.DataFrame
 
 
 Earlier = Mapping[str, tuple[Picture, str]]
@@ -137,15 +129,9 @@ def open_store(npy: Path, csv: Path) -> Store:
     for path in (npy, csv):
         if not path.is_file():
             raise InputError([Problem(str(path), "is missing from the store", _AGAIN)])
-    index = pd.read_csv(
-        csv,
-        dtype={"image_id": str, "patient_id": str, "sha256": str, "canvas_sha256": str},
-        keep_default_na=False,
-        converters={"scale_x": float, "scale_y": float},
-        encoding="utf-8",
-    )
+    index = stored_index(csv)
     try:
-        pixels = np.lib.format.open_memmap(npy, mode="r")
+        pixels = stored_pixels(npy)
     except (ValueError, OSError) as error:
         raise InputError([Problem(str(npy), f"cannot be read ({error})", _AGAIN)]) from error
     problems = Problems()

@@ -16,9 +16,10 @@ from sonogrid.evaluation.metrics import pool_patients
 from sonogrid.evaluation.predictions import read_predictions
 from sonogrid.files import read_json
 from sonogrid.grid import Cell, Grid, named
-from sonogrid.images.store import Store, open_store
+from sonogrid.images.store import open_store
 from sonogrid.layout import Layout
 from sonogrid.problems import Problems
+from sonogrid.stored import Store
 
 
 @dataclass

@@ -24,10 +24,10 @@ from sonogrid.fits.weights import load_weights
 from sonogrid.grid import Cell, named
 from sonogrid.images.framing import SCAN
 from sonogrid.images.geometry import letterbox_mask
-from sonogrid.images.store import Store
 from sonogrid.layout import Layout
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.gradcam import MappedImage, chosen_examples, grad_cam, panel_figure, share_in_lesion
+from sonogrid.stored import Store
 from sonogrid.training.backbones import best_device, build_model
 from sonogrid.training.examples import resized
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sonogrid.images.store import Store
+from sonogrid.stored import Store
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from sonogrid.arrays import Picture
 from sonogrid.audit.album import Album, Corpus, make_album
 from sonogrid.cohort.manifest import Cohort
-from sonogrid.images.store import Store
+from sonogrid.stored import Store
 
 SIZE = 96
 

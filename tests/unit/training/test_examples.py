@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sonogrid.images.store import Store
+from sonogrid.stored import Store
 from sonogrid.training.examples import FoldData, corpus_parts, examples_of, joined, resized
 
 PIXELS = np.arange(4 * 8 * 8 * 3, dtype=np.uint32).astype(np.uint8).reshape(4, 8, 8, 3)
