@@ -10,28 +10,28 @@ from torch import nn
 from sonogrid.config.study import Study
 from sonogrid.fits.inputs import SPLITS, read_labels, read_splits, read_store
 from sonogrid.fits.life import FitSpec
-from sonogrid.fits.recipe import cell_recipe, input_size_of
+from sonogrid.fits.recipe import Recipe, cell_recipe
 from sonogrid.grid import Cell, named
 from sonogrid.layout import CELL_FILES, Layout, first_weights
 from sonogrid.problems import InputError, Problem
-from sonogrid.training.examples import FoldData
+from sonogrid.training.examples import FoldData, fold_data
 from sonogrid.training.predict import predictions_by_part
 
 
 def cell_spec(cell: Cell, study: Study, checkpoints: Path, threads: int) -> FitSpec:
     """Return the fit of a cell. Raise InputError for a file that is missing or damaged."""
-    layout, classes = Layout(study.results), study.cohort.classes
+    layout, recipe = Layout(study.results), cell_recipe(cell, study, threads)
 
     def tables(model: nn.Module) -> dict[str, pd.DataFrame]:
-        predictions = predictions_by_part(model, _data(cell, study).predicted(), classes)
+        predictions = predictions_by_part(model, _data(recipe, layout).predicted(), recipe["classes"])
         return {layout.cell_predictions(cell).name: _identified(predictions, cell)}
 
     return FitSpec(
         name=str(cell),
-        recipe=cell_recipe(cell, study, threads),
+        recipe=recipe,
         training_key="training",
         first_weights=first_weights(study, cell.init, cell.backbone, cell.seed),
-        parts=lambda: _data(cell, study).parts(),
+        parts=lambda: _data(recipe, layout).parts(),
         certificate=layout.cohort.certificate,
         folder=layout.cell(cell),
         files=CELL_FILES,
@@ -46,19 +46,19 @@ def cell_checkpoint(cell: Cell, study: Study, checkpoints: Path) -> Path:
     return layout.checkpoint(layout.cell(cell), checkpoints)
 
 
-def _data(cell: Cell, study: Study) -> FoldData:
+def _data(recipe: Recipe, layout: Layout) -> FoldData:
     """Read what the examples of a cell are made from. Raise InputError where a part would have no image."""
-    layout, classes = Layout(study.results), study.cohort.classes
-    labels, splits = read_labels(layout.cohort.patients, classes), read_splits(layout.splits)
+    labels, splits = read_labels(layout.cohort.patients, recipe["classes"]), read_splits(layout.splits)
     unknown = set(splits["patient_id"]) - set(labels.index)
     if unknown:
         what = f"has {len(unknown)} patients that {layout.cohort.patients} does not have"
         raise InputError([Problem(str(layout.splits), what, SPLITS)])
-    store = read_store(layout.cohort.store(cell.modality), layout.cohort.index(cell.modality))
-    data = FoldData(store, cell.modality, labels, splits, cell.fold, classes, input_size_of(study, cell.backbone))
+    modality, fold = recipe["modality"], recipe["fold"]
+    store = read_store(layout.cohort.store(modality), layout.cohort.index(modality))
+    data = fold_data(recipe, store, labels, splits)
     for part in ("train", "inner", "test"):
         if not store.index["patient_id"].isin(data.members(part)).any():
-            what = f"has no {cell.modality} image in the {part} part of fold {cell.fold}"
+            what = f"has no {modality} image in the {part} part of fold {fold}"
             raise InputError([Problem(str(layout.splits), what, SPLITS)])
     return data
 

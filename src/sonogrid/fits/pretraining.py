@@ -7,7 +7,7 @@ from pathlib import Path
 from sonogrid.config.study import Study
 from sonogrid.fits.inputs import read_labels, read_store
 from sonogrid.fits.life import FitSpec, run_fit
-from sonogrid.fits.recipe import corpus_inner, corpus_of, input_size_of, pretraining_recipe
+from sonogrid.fits.recipe import Recipe, corpus_inner, pretraining_recipe
 from sonogrid.layout import PRETRAINED_FILES, Layout
 from sonogrid.training.examples import FitParts, corpus_parts
 
@@ -25,13 +25,13 @@ def pretrain(init: str, backbone: str, seed: int, study: Study, checkpoints: Pat
 def pretraining_spec(init: str, backbone: str, seed: int, study: Study, checkpoints: Path, threads: int) -> FitSpec:
     """Return the fit of a pre-training. Raise InputError for a file that is missing or damaged."""
     layout = Layout(study.results)
-    folder = layout.pretrained(init, backbone, seed)
+    folder, recipe = layout.pretrained(init, backbone, seed), pretraining_recipe(init, backbone, seed, study, threads)
     return FitSpec(
         name=f"pretrain {init} {backbone} seed {seed}",
-        recipe=pretraining_recipe(init, backbone, seed, study, threads),
+        recipe=recipe,
         training_key=f"inits.{init}.training",
         first_weights=None,
-        parts=lambda: _parts(init, backbone, study),
+        parts=lambda: _parts(recipe, study),
         certificate=layout.corpus(init).certificate,
         folder=folder,
         files=PRETRAINED_FILES,
@@ -40,9 +40,10 @@ def pretraining_spec(init: str, backbone: str, seed: int, study: Study, checkpoi
     )
 
 
-def _parts(init: str, backbone: str, study: Study) -> FitParts:
+def _parts(recipe: Recipe, study: Study) -> FitParts:
     """Read a corpus, all its modalities together. Raise InputError."""
-    corpus, (modalities, classes) = Layout(study.results).corpus(init), corpus_of(init, study)
-    labels = read_labels(corpus.patients, classes)
-    stores = {modality: read_store(corpus.store(modality), corpus.index(modality)) for modality in modalities}
-    return corpus_parts(stores, labels, corpus_inner(init, study), classes, input_size_of(study, backbone))
+    init = recipe["init"]
+    corpus = Layout(study.results).corpus(init)
+    labels = read_labels(corpus.patients, recipe["classes"])
+    stores = {name: read_store(corpus.store(name), corpus.index(name)) for name in recipe["modalities"]}
+    return corpus_parts(recipe, stores, labels, corpus_inner(init, study))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,20 +70,23 @@ class FoldData:
         return {part: self.examples(part) for part in ("inner", "test")}
 
 
-def corpus_parts(
-    stores: Mapping[str, Store],
-    labels: pd.Series[str],
-    inner: Collection[str],
-    classes: Sequence[str],
-    input_size: int,
-) -> FitParts:
-    """Return a corpus as parts: patients in `inner` choose the epoch, all others are fitted on.
+def fold_data(recipe: Mapping[str, Any], store: Store, labels: pd.Series[str], splits: pd.DataFrame) -> FoldData:
+    """Return what the examples of the cell of a recipe are made from."""
+    fold, classes, input_size = recipe["fold"], recipe["classes"], recipe["input_size"]
+    return FoldData(store, recipe["modality"], labels, splits, fold, classes, input_size)
 
-    `stores`: modality -> store, joined in this order; `labels`: patient_id -> class name.
+
+def corpus_parts(
+    recipe: Mapping[str, Any], stores: Mapping[str, Store], labels: pd.Series[str], inner: Collection[str]
+) -> FitParts:
+    """Return the corpus of a recipe as parts: patients in `inner` choose the epoch, all others are fitted on.
+
+    `stores`: modality -> store, joined in the order of the recipe; `labels`: patient_id -> class name.
     """
+    classes, input_size = recipe["classes"], recipe["input_size"]
     chosen = labels.index.isin(list(inner))
     train, held = (
-        joined([examples_of(store, modality, part, classes, input_size) for modality, store in stores.items()])
+        joined([examples_of(stores[name], name, part, classes, input_size) for name in recipe["modalities"]])
         for part in (labels[~chosen], labels[chosen])
     )
     return FitParts(train=train, inner=held)

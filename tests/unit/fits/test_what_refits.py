@@ -87,6 +87,7 @@ DECIDING = {
         "(labels, labels[chosen])",
         EVERY,
     ),
+    "fold that a recipe names": ("training/examples.py", 'recipe["fold"], recipe', '0, recipe', EVERY),
     "parts of a fit": (
         "training/fit.py",
         "fit(model, parts.train, parts.inner",

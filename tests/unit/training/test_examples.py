@@ -3,7 +3,7 @@ import pandas as pd
 import torch
 
 from sonogrid.stored import Store
-from sonogrid.training.examples import FoldData, corpus_parts, examples_of, joined, resized
+from sonogrid.training.examples import corpus_parts, examples_of, fold_data, joined, resized
 
 PIXELS = np.arange(4 * 8 * 8 * 3, dtype=np.uint32).astype(np.uint8).reshape(4, 8, 8, 3)
 INDEX = pd.DataFrame({"row": range(4), "image_id": ["i0", "i1", "i2", "i3"], "patient_id": ["p1", "p0", "p1", "p2"]})
@@ -53,13 +53,12 @@ SPLITS = pd.DataFrame(
 LABELS = pd.Series({"p0": "a", "p1": "b", "p2": "a"})
 
 
-def fold_data(fold):
-    return FoldData(STORE, "cdfi", LABELS, SPLITS, fold, ("a", "b"), 8)
+RECIPE = {"classes": ["a", "b"], "input_size": 8}
 
 
 def test_parts_of_a_fold_are_the_images_of_their_patients():
     for fold, train, inner, test in ((0, ["p0"], ["p1", "p1"], ["p2"]), (1, ["p1", "p1"], ["p2"], ["p0"])):
-        data = fold_data(fold)
+        data = fold_data(RECIPE | {"modality": "cdfi", "fold": fold}, STORE, LABELS, SPLITS)
         parts, predicted = data.parts(), data.predicted()
         assert (parts.train.patients.tolist(), parts.inner.patients.tolist()) == (train, inner)
         assert list(predicted) == ["inner", "test"]
@@ -69,9 +68,10 @@ def test_parts_of_a_fold_are_the_images_of_their_patients():
 
 
 def test_a_corpus_is_divided_by_its_inner_patients_over_all_modalities():
-    parts = corpus_parts({"bmode": STORE, "cdfi": STORE}, LABELS, {"p1"}, ("a", "b"), 8)
+    recipe = RECIPE | {"modalities": ["bmode", "cdfi"]}
+    parts = corpus_parts(recipe, {"cdfi": STORE, "bmode": STORE}, LABELS, {"p1"})
     assert parts.train.patients.tolist() == ["p0", "p2"] * 2
     assert parts.inner.patients.tolist() == ["p1", "p1"] * 2
     assert parts.train.modalities.tolist() == ["bmode"] * 2 + ["cdfi"] * 2
-    again = corpus_parts({"bmode": STORE, "cdfi": STORE}, LABELS[::-1], {"p1"}, ("a", "b"), 8)
+    again = corpus_parts(recipe, {"bmode": STORE, "cdfi": STORE}, LABELS[::-1], {"p1"})
     assert again.train.image_ids.tolist() == parts.train.image_ids.tolist(), "whatever the order of patients"
