@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 from sonogrid.console import progress
 from sonogrid.files import read_json, remove_leftovers, sha256, whole_files, write_csv, write_json
 from sonogrid.fits.checkpoint import Checkpoint
+from sonogrid.fits.inputs import STORE
 from sonogrid.fits.recipe import Recipe, is_done
 from sonogrid.fits.record import device_name, read_history, run_record, write_history
 from sonogrid.fits.weights import fingerprint_of, save_weights, weights_problem
@@ -23,7 +25,7 @@ from sonogrid.layout import HISTORY, RUN
 from sonogrid.problems import InputError, Problem
 from sonogrid.provenance import whereabouts
 from sonogrid.training.backbones import WeightsError, best_device
-from sonogrid.training.examples import FitParts
+from sonogrid.training.examples import FitParts, OtherCanvasError
 from sonogrid.training.fit import DivergedError, Fit, FitState, Keep, Resume, first_of, fit_recipe
 
 
@@ -78,7 +80,8 @@ def run_fit(spec: FitSpec, place: str = "", together: int = 1) -> bool:
     remove_leftovers(spec.folder, spec.checkpoint.parent)
     device = best_device()
     checkpoint = Checkpoint(spec.checkpoint, recipe, whereabouts(device_name(device)) | {"cells_at_once": together})
-    parts = spec.parts()
+    with _checked_canvases():
+        parts = spec.parts()
     first_weights: list[str] = []
     with progress(f"{spec.name}{place}", recipe["training"]["epochs"]) as advance:
 
@@ -95,7 +98,8 @@ def run_fit(spec: FitSpec, place: str = "", together: int = 1) -> bool:
             checkpoint.keep(state)
 
         model, result = _fit(spec, parts, device, resume, keep)
-    tables = spec.tables(model)
+    with _checked_canvases():
+        tables = spec.tables(model)
     attempts = checkpoint.attempts(len(result.history))
     known = {"first_weights": first_weights[0], "certificate": sha256(spec.certificate), **spec.noted}
     record = run_record(recipe, result, attempts, **known)
@@ -118,6 +122,16 @@ def secure(spec: FitSpec) -> None:
     checkpoint = Checkpoint(spec.checkpoint, spec.recipe, {})
     checkpoint.earlier, checkpoint.first_epoch = run["attempts"], len(history) + 1
     checkpoint.keep({"fit": reached, "best_weights": load_file(spec.folder / spec.weights), "done": True})
+
+
+@contextmanager
+def _checked_canvases() -> Iterator[None]:
+    """Raise InputError where a canvas is not the one that the recipe stands for."""
+    try:
+        yield
+    except OtherCanvasError as error:
+        where = f"canvas of image {error.image_id!r} ({error.modality})"
+        raise InputError([Problem(where, "is not the one of the store's index", STORE)]) from error
 
 
 def _fit(spec: FitSpec, parts: FitParts, device: torch.device, resume: Resume, keep: Keep) -> tuple[nn.Module, Fit]:

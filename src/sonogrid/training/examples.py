@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sonogrid.stored import Store
+
+
+class OtherCanvasError(Exception):
+    """The canvas of an image of a store is not the one of its index."""
+
+    def __init__(self, image_id: str, modality: str) -> None:
+        super().__init__(image_id, modality)
+        self.image_id, self.modality = image_id, modality
 
 
 @dataclass(frozen=True)
@@ -95,9 +104,16 @@ def corpus_parts(
 def examples_of(
     store: Store, modality: str, labels: pd.Series[str], classes: Sequence[str], input_size: int
 ) -> Examples:
-    """The images of a store whose patients are in `labels` (patient_id -> class name), at `input_size` pixels."""
+    """Return the images of a store whose patients are in `labels` (patient_id -> class name), at `input_size` pixels.
+
+    Raise OtherCanvasError unless every canvas has the hash of the index: a recipe has the hash of the index alone.
+    """
     index = store.index[store.index["patient_id"].isin(labels.index)]
-    images = torch.from_numpy(store.pixels[index["row"].to_numpy()]).permute(0, 3, 1, 2)
+    canvases = store.pixels[index["row"].to_numpy()]
+    for canvas, known, image_id in zip(canvases, index["canvas_sha256"], index["image_id"], strict=True):
+        if hashlib.sha256(canvas).hexdigest() != known:
+            raise OtherCanvasError(image_id, modality)
+    images = torch.from_numpy(canvases).permute(0, 3, 1, 2)
     names = index["patient_id"].map(labels)
     return Examples(
         images=resized(images, input_size),

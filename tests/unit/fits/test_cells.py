@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from unit.fits.tiny_study import CELLS, TRAINING, contents, same_weights, tiny_study
+from unit.fits.tiny_study import CELLS, TRAINING, contents, same_weights, tiny_study, write_store
 
 from sonogrid.files import read_json, sha256, write_csv, write_text
 from sonogrid.fits.cells import cell_spec
@@ -44,8 +44,7 @@ def test_done_cell_is_kept_until_what_decides_it_changes(study, capsys):
     table = pd.read_csv(layout.cohort.patients, dtype=str)
     write_csv(table.assign(label=table["label"].iloc[::-1].to_numpy()), layout.cohort.patients)
     assert fitted(other), "the labels are other ones"
-    index = pd.read_csv(layout.cohort.index("bmode"), dtype=str)
-    write_csv(index.assign(canvas_sha256="f" * 64), layout.cohort.index("bmode"))
+    write_store(layout.cohort, "bmode", table["patient_id"].tolist(), seed=7)
     assert fitted(other), "the pixels are other ones"
     write_text('{"accepted_sha256": "1"}', layout.cohort.certificate)
     assert fitted(other), "other findings were accepted"
@@ -121,6 +120,17 @@ def test_diverged_fit_names_the_key_and_leaves_no_file(study):
     with pytest.raises(InputError, match=r"config key training\.learning_rate: the inner loss was never finite"):
         fitted(diverging)
     assert not any((Layout(study.results).cell(CELL) / name).exists() for name in CELL_FILES)
+
+
+def test_a_store_that_is_not_the_one_of_its_index_is_not_fitted(study):
+    """The recipe has the hash of the index alone: other pixels below it would pass for the same fit."""
+    npy = Layout(study.results).cohort.store("bmode")
+    whole = npy.read_bytes()
+    npy.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    said = r"canvas of image 'i15' \(bmode\): is not the one of the store's index\. Remove the store and its index"
+    with pytest.raises(InputError, match=said):
+        fitted(study)
+    assert not Layout(study.results).run(CELL).exists()
 
 
 def test_weights_after_a_fit_are_those_that_predict(study):

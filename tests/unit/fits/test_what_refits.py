@@ -87,7 +87,7 @@ DECIDING = {
         "(labels, labels[chosen])",
         EVERY,
     ),
-    "fold that a recipe names": ("training/examples.py", 'recipe["fold"], recipe', '0, recipe', EVERY),
+    "fold that a recipe names": ("training/examples.py", 'recipe["fold"], recipe', "0, recipe", EVERY),
     "parts of a fit": (
         "training/fit.py",
         "fit(model, parts.train, parts.inner",
@@ -110,6 +110,7 @@ DECIDING = {
     "missing values in the index": ("stored.py", "keep_default_na=False,\n        conv", "conv", EVERY),
     "type of parts": ("stored.py", '{"patient_id": str, "part": str}', '{"patient_id": str}', EVERY),
     "how a store is mapped": ("stored.py", 'open_memmap(npy, mode="r")', 'open_memmap(npy, mode="c")', EVERY),
+    "check of canvases": ("training/examples.py", "hexdigest() != known", "hexdigest() in known", EVERY),
     "new module in training": ("training/more.py", None, "CHANGED = True\n", EVERY),
     "legality of a transform": (
         *("config/augment_contract.py", 'Ruling("gain", False, _CDFI', 'Ruling("gain", True, _CDFI'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -64,9 +65,11 @@ def write_store(cohort: CohortLayout, modality: str, patients: list[str], seed: 
     """Write a store of noise with one image per patient."""
     npy, count = cohort.store(modality), len(patients)
     npy.parent.mkdir(parents=True, exist_ok=True)
-    np.save(npy, np.random.default_rng(seed).integers(0, 255, (count, SIZE, SIZE, 3), dtype=np.uint8))
+    canvases = np.random.default_rng(seed).integers(0, 255, (count, SIZE, SIZE, 3), dtype=np.uint8)
+    np.save(npy, canvases)
+    hashes = [hashlib.sha256(canvas).hexdigest() for canvas in canvases]
     place = (0, 0, SIZE, SIZE, 1.0, 1.0, 0, 0)
-    index = [(n, f"i{n}", patient, "0" * 64, f"{n + 100 * seed:064x}", *place) for n, patient in enumerate(patients)]
+    index = [(n, f"i{n}", patient, "0" * 64, hashes[n], *place) for n, patient in enumerate(patients)]
     write_csv(pd.DataFrame(index, columns=list(INDEX_COLUMNS)), cohort.index(modality))
 
 

@@ -1,12 +1,16 @@
+import hashlib
+
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from sonogrid.stored import Store
-from sonogrid.training.examples import corpus_parts, examples_of, fold_data, joined, resized
+from sonogrid.training.examples import OtherCanvasError, corpus_parts, examples_of, fold_data, joined, resized
 
 PIXELS = np.arange(4 * 8 * 8 * 3, dtype=np.uint32).astype(np.uint8).reshape(4, 8, 8, 3)
 INDEX = pd.DataFrame({"row": range(4), "image_id": ["i0", "i1", "i2", "i3"], "patient_id": ["p1", "p0", "p1", "p2"]})
+INDEX["canvas_sha256"] = [hashlib.sha256(canvas).hexdigest() for canvas in PIXELS]
 STORE = Store(PIXELS, INDEX)
 
 
@@ -17,6 +21,21 @@ def test_images_meet_their_own_labels_whatever_the_order_of_the_patients():
     assert found.patients.tolist() == ["p1", "p1", "p2"]
     assert found.labels.tolist() == [0, 0, 1]
     np.testing.assert_array_equal(found.images[2].permute(1, 2, 0).numpy(), PIXELS[3])
+
+
+@pytest.mark.parametrize("wrong", ["one pixel", "another order", "another image"])
+def test_a_canvas_that_is_not_the_one_of_its_index_is_refused(wrong):
+    """Otherwise a recipe, which has the hash of the index, would stand for fits of other pixels."""
+    pixels, index = PIXELS.copy(), INDEX
+    if wrong == "one pixel":
+        pixels[3, -1, -1, -1] ^= 1
+    elif wrong == "another order":
+        pixels = pixels[::-1]
+    else:
+        index = INDEX.assign(row=[0, 1, 2, 0])
+    with pytest.raises(OtherCanvasError) as caught:
+        examples_of(Store(pixels, index), "cdfi", pd.Series({"p2": "b"}), ("a", "b"), 8)
+    assert (caught.value.image_id, caught.value.modality) == ("i3", "cdfi")
 
 
 def test_joined_keeps_rows_together():
