@@ -8,7 +8,8 @@ from PIL import Image
 
 from sonogrid.arrays import Mask, Picture
 from sonogrid.images.axes import Ellipse, axes_mm, drawn
-from sonogrid.images.geometry import MOST_ANISOTROPIC, letterbox, letterbox_mask, placement
+from sonogrid.images.geometry import MOST_ANISOTROPIC, letterbox, placement
+from sonogrid.images.placed_mask import letterbox_mask
 
 SIDES = st.integers(1, 70)
 SIZES = st.integers(1, 90)

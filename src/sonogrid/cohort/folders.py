@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, cast
 
 from sonogrid.cohort.manifest import normal, some, writable
-from sonogrid.cohort.picture_files import SUFFIXES, PictureDecoder
+from sonogrid.cohort.picture_files import PictureDecoder
 from sonogrid.cohort.reader import Reader
 from sonogrid.cohort.sources import Reading, Source
 from sonogrid.config.cohort import CohortConfig
@@ -23,6 +23,8 @@ from sonogrid.config.readers import FoldersSource
 from sonogrid.console import Advance
 from sonogrid.problems import Problem, Problems
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+"""Suffixes of files that are read as pictures, whatever their case."""
 KEY = "folders"
 """Config key of this reader, below `cohort` or the `corpus` of an init."""
 FIELDS = {"label": "[^/]+", "modality": "[^/]+", "patient": "[^/]+", "n": "[0-9]+"}

@@ -32,8 +32,6 @@ from sonogrid.cohort.reader import Decoder
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 PICTURES = "pictures"
 """Name of the decoder of picture files in a manifest."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-"""Suffixes of files that are read as pictures, whatever their case."""
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
 """Larger pictures are refused before they are decoded: no ultrasound export comes near 50 megapixels."""

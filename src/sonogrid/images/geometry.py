@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from sonogrid.arrays import Mask, Picture
+from sonogrid.arrays import Picture
 from sonogrid.images.messages import anisotropic, no_size
 
 MOST_ANISOTROPIC = 10.0
@@ -49,18 +49,9 @@ def letterbox(picture: Picture, size: int, pixel_aspect: float = 1.0) -> tuple[P
     """
     place, wide, high = placement(picture.shape[1], picture.shape[0], size, pixel_aspect)
     canvas = np.zeros((size, size, 3), dtype=np.uint8)
-    resized = _resize(picture, wide, high, Image.Resampling.BILINEAR)
+    resized = resize(picture, wide, high, Image.Resampling.BILINEAR)
     canvas[place.top : place.top + high, place.left : place.left + wide] = resized
     return canvas, place
-
-
-def letterbox_mask(mask: Mask, size: int, pixel_aspect: float = 1.0) -> Mask:
-    """Put an H x W mask on a size x size canvas exactly as letterbox puts its picture (nearest neighbour)."""
-    place, wide, high = placement(mask.shape[1], mask.shape[0], size, pixel_aspect)
-    canvas = np.zeros((size, size), dtype=np.bool_)
-    resized = _resize(mask.astype(np.uint8), wide, high, Image.Resampling.NEAREST)
-    canvas[place.top : place.top + high, place.left : place.left + wide] = resized > 0
-    return canvas
 
 
 def _checked(aspect: float) -> float:
@@ -69,7 +60,8 @@ def _checked(aspect: float) -> float:
     return aspect
 
 
-def _resize(pixels: Picture, wide: int, high: int, how: Image.Resampling) -> Picture:
+def resize(pixels: Picture, wide: int, high: int, how: Image.Resampling) -> Picture:
+    """Return H x W or H x W x 3 pixels at another size; unchanged where the size is the same."""
     if pixels.shape[:2] == (high, wide):
         return pixels
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((wide, high), how))

@@ -23,7 +23,7 @@ from sonogrid.files import read_json
 from sonogrid.fits.weights import load_weights
 from sonogrid.grid import Cell, named
 from sonogrid.images.framing import SCAN
-from sonogrid.images.geometry import letterbox_mask
+from sonogrid.images.placed_mask import letterbox_mask
 from sonogrid.layout import Layout
 from sonogrid.reporting.gathered import Gathered
 from sonogrid.reporting.gradcam import MappedImage, chosen_examples, grad_cam, panel_figure, share_in_lesion

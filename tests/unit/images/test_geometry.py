@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sonogrid.images.geometry import Placement, letterbox, letterbox_mask, placement
+from sonogrid.images.geometry import Placement, letterbox, placement
+from sonogrid.images.placed_mask import letterbox_mask
 
 
 def test_wide_picture_fills_the_width_and_is_centred() -> None:
