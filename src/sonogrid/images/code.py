@@ -22,7 +22,7 @@ NO_PIXELS = ("none: it finds files and passes them on, and touches no pixel",)
 CARRIED = MappingProxyType(
     {
         LOOK: {
-            "sonogrid.cohort.picture_files": ("code",),
+            "sonogrid.cohort.picture_files": ("mask_code",),
             "sonogrid.cohort.sources": ("files", "scan", "mm_per_pixel", "modality"),
             "sonogrid.config.cohort": ("layout", "settings"),
             "sonogrid.config.modalities": ("modality",),

@@ -215,6 +215,8 @@ def look_key(source: Source, decoder: str, config: CohortConfig, copied: bool) -
         # Files that are made bear the name of the picture.
         "name": source.image_id if copied or len(source.masks) > 1 else None,
         "code": deciding_code(LOOK, decoder),
+        # Masks are picture files whatever decodes the picture.
+        "mask_code": deciding_code(LOOK, PICTURES) if source.masks else None,
     }
 
 

@@ -123,9 +123,25 @@ def test_which_edit_changes_which_digest(changed: list[list[str]], number: int) 
     assert set(changed[number]) == EDITS[number][3]
 
 
-def keys() -> dict[str, set[str]]:
-    """The entries of the key of a look and of the recipe of a canvas."""
-    config = CohortConfig.model_validate(
+def test_masks_are_looked_at_again_with_the_code_that_opens_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are picture files, also of a picture that another decoder decodes."""
+    config, sources = cohort_config(), [source_with(), source_with(Path(__file__))]
+
+    def look_keys() -> list[str]:
+        return [digest(**look_key(source, "dicom", config, copied=False)) for source in sources]
+
+    before = look_keys()
+    monkeypatch.setattr(
+        "sonogrid.images.examine.deciding_code",
+        lambda what, decoder: "edited" if decoder == "pictures" else deciding_code(what, decoder),
+    )
+    after = look_keys()
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]
+
+
+def cohort_config() -> CohortConfig:
+    """A cohort of the reader of folders."""
+    return CohortConfig.model_validate(
         {
             "classes": ["a", "b"],
             "modalities": ["bmode"],
@@ -133,7 +149,16 @@ def keys() -> dict[str, set[str]]:
             "folders": {"root": "none", "labels": {"a": "a", "b": "b"}, "modalities": {"bmode": "x"}},
         }
     )
-    source = Source("x", "x", "x", "a", "bmode", Path(__file__))
+
+
+def source_with(mask: Path | None = None) -> Source:
+    """A source with a mask, or without."""
+    return Source("x", "x", "x", "a", "bmode", Path(__file__), masks=() if mask is None else (mask,))
+
+
+def keys() -> dict[str, set[str]]:
+    """The entries of the key of a look and of the recipe of a canvas."""
+    config, source = cohort_config(), source_with()
     row = dict.fromkeys(IMAGE_COLUMNS, "") | {"modality": "bmode", "decoder": "pictures"}
     row |= {"scan_x0": 0, "scan_y0": 0, "scan_x1": 1, "scan_y1": 1, "mm_per_pixel_x": np.nan, "mm_per_pixel_y": np.nan}
     recipe = canvas_recipe(row, Canvas(size=16))
