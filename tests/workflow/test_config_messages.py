@@ -20,11 +20,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "wrong type": ({"training": {"epochs": "many"}}, ["config key training.epochs: value 'many'", "whole number"]),
     "yes for a whole number": (
         {"training": {"epochs": True}},
-        ["config key training.epochs: value True: must be a whole number. "],
+        ["config key training.epochs: value true: must be a whole number. "],
     ),
     "yes for a number": (
         {"training": {"learning_rate": True}},
-        ["config key training.learning_rate: value True: must be a number. "],
+        ["config key training.learning_rate: value true: must be a number. "],
     ),
     "text for a number": ({"training": {"learning_rate": "fast"}}, ["training.learning_rate: value 'fast'", "number"]),
     "unknown backbone": (
@@ -50,7 +50,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"grid": {"seeds": ["1"]}},
         ["config key grid.seeds.0: value '1'", "write 1 without quotes"],
     ),
-    "yes for a seed": ({"grid": {"seeds": [True]}}, ["config key grid.seeds.0: value True: must be a whole number. "]),
+    "yes for a seed": ({"grid": {"seeds": [True]}}, ["config key grid.seeds.0: value true: must be a whole number. "]),
     "no seed": ({"grid": {"seeds": []}}, ["config key grid.seeds: value []: must have at least 1 entry"]),
     "seed without a list": ({"grid": {"seeds": 3}}, ["config key grid.seeds: value 3: must be a list, as [3]"]),
     "seed that YAML reads as text": ({"grid": {"seeds": ["1e3"]}}, ["value '1e3'", "as text: write 1000"]),
@@ -62,9 +62,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "one fold": ({"splits": {"folds": 1}}, ["config key splits.folds: value 1: must be at least 2"]),
     "yes for a backbone": (
         {"grid": {"backbones": [True]}},
-        ["grid.backbones.0: value True: must be text"],
+        ["grid.backbones.0: value true: must be text"],
     ),
-    "no for a name": ({"study": False}, ["config key study: value False: must be text; write it in quotes"]),
+    "no for a name": ({"study": False}, ["config key study: value false: must be text; write it in quotes"]),
     "backbone named twice": (
         {"grid": {"backbones": ["test_vit", "test_vit"]}},
         ["config key grid.backbones", "named more than once: test_vit"],
