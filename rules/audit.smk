@@ -17,8 +17,8 @@ rule audit:
         LAYOUT.benchmark("audit")
     threads: REQUESTS["audit"].cpus
     resources:
-        mem_mb=lambda wildcards, attempt: REQUESTS["audit"].mem_mb * attempt,
-        runtime=lambda wildcards, attempt: REQUESTS["audit"].minutes * attempt,
+        mem_mb=lambda wildcards, attempt: REQUESTS["audit"].mem_mb_at(attempt),
+        runtime=lambda wildcards, attempt: REQUESTS["audit"].minutes_at(attempt),
     params:
         study=part("audit"),
         corpus="",

@@ -16,8 +16,8 @@ rule cohort:
         LAYOUT.benchmark("cohort")
     threads: REQUESTS["cohort"].cpus
     resources:
-        mem_mb=lambda wildcards, attempt: REQUESTS["cohort"].mem_mb * attempt,
-        runtime=lambda wildcards, attempt: REQUESTS["cohort"].minutes * attempt,
+        mem_mb=lambda wildcards, attempt: REQUESTS["cohort"].mem_mb_at(attempt),
+        runtime=lambda wildcards, attempt: REQUESTS["cohort"].minutes_at(attempt),
     params:
         study=part("cohort"),
         corpus="",

@@ -17,8 +17,8 @@ rule evaluate:
         LAYOUT.benchmark("evaluate")
     threads: REQUESTS["evaluate"].cpus
     resources:
-        mem_mb=lambda wildcards, attempt: REQUESTS["evaluate"].mem_mb * attempt,
-        runtime=lambda wildcards, attempt: REQUESTS["evaluate"].minutes * attempt,
+        mem_mb=lambda wildcards, attempt: REQUESTS["evaluate"].mem_mb_at(attempt),
+        runtime=lambda wildcards, attempt: REQUESTS["evaluate"].minutes_at(attempt),
     params:
         study=part("evaluate"),
     shell:

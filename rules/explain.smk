@@ -15,8 +15,8 @@ rule explain:
     threads: REQUESTS["explain"].cpus
     resources:
         gpu=REQUESTS["explain"].gpus,
-        mem_mb=lambda wildcards, attempt: REQUESTS["explain"].mem_mb * attempt,
-        runtime=lambda wildcards, attempt: REQUESTS["explain"].minutes * attempt,
+        mem_mb=lambda wildcards, attempt: REQUESTS["explain"].mem_mb_at(attempt),
+        runtime=lambda wildcards, attempt: REQUESTS["explain"].minutes_at(attempt),
     params:
         study=part("explain"),
     shell:

@@ -15,8 +15,8 @@ rule images:
         LAYOUT.benchmark("images", "{modality}")
     threads: REQUESTS["images"].cpus
     resources:
-        mem_mb=lambda wildcards, attempt: REQUESTS["images"].mem_mb * attempt,
-        runtime=lambda wildcards, attempt: REQUESTS["images"].minutes * attempt,
+        mem_mb=lambda wildcards, attempt: REQUESTS["images"].mem_mb_at(attempt),
+        runtime=lambda wildcards, attempt: REQUESTS["images"].minutes_at(attempt),
     params:
         study=part("images"),
         corpus="",

@@ -17,8 +17,8 @@ rule pretrain:
     threads: REQUESTS["pretrain"].cpus
     resources:
         gpu=REQUESTS["pretrain"].gpus,
-        mem_mb=lambda wildcards, attempt: REQUESTS["pretrain"].mem_mb * attempt,
-        runtime=lambda wildcards, attempt: REQUESTS["pretrain"].minutes * attempt,
+        mem_mb=lambda wildcards, attempt: REQUESTS["pretrain"].mem_mb_at(attempt),
+        runtime=lambda wildcards, attempt: REQUESTS["pretrain"].minutes_at(attempt),
         checkpoints=str(LAYOUT.checkpoints),
     params:
         study=part("pretrain"),

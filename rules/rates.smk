@@ -11,8 +11,8 @@ rule rates:
     threads: REQUESTS["rates"].cpus
     resources:
         gpu=REQUESTS["rates"].gpus,
-        mem_mb=lambda wildcards, attempt: REQUESTS["rates"].mem_mb * attempt,
-        runtime=lambda wildcards, attempt: REQUESTS["rates"].minutes * attempt,
+        mem_mb=lambda wildcards, attempt: REQUESTS["rates"].mem_mb_at(attempt),
+        runtime=lambda wildcards, attempt: REQUESTS["rates"].minutes_at(attempt),
     params:
         study=part("rates"),
     shell:

@@ -38,8 +38,8 @@ rule figures:
         LAYOUT.benchmark("figures")
     threads: REQUESTS["figures"].cpus
     resources:
-        mem_mb=lambda wildcards, attempt: REQUESTS["figures"].mem_mb * attempt,
-        runtime=lambda wildcards, attempt: REQUESTS["figures"].minutes * attempt,
+        mem_mb=lambda wildcards, attempt: REQUESTS["figures"].mem_mb_at(attempt),
+        runtime=lambda wildcards, attempt: REQUESTS["figures"].minutes_at(attempt),
     params:
         study=part("figures"),
     shell:

@@ -23,8 +23,8 @@ rule train:
     threads: REQUESTS["train"].cpus
     resources:
         gpu=REQUESTS["train"].gpus,
-        mem_mb=lambda wildcards, attempt: REQUESTS["train"].mem_mb * attempt,
-        runtime=lambda wildcards, attempt: REQUESTS["train"].minutes * attempt,
+        mem_mb=lambda wildcards, attempt: REQUESTS["train"].mem_mb_at(attempt),
+        runtime=lambda wildcards, attempt: REQUESTS["train"].minutes_at(attempt),
         checkpoints=str(LAYOUT.checkpoints),
     params:
         study=part("train"),

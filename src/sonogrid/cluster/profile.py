@@ -60,7 +60,7 @@ class Profile:
 
     def submission(self, rule: str, request: Request, attempt: int = 1) -> Submission:
         """Return what an attempt at a job of a rule asks, given what the rule itself asks."""
-        own = {"mem_mb": request.mem_mb * attempt, "runtime": request.minutes * attempt}
+        own = {"mem_mb": request.mem_mb_at(attempt), "runtime": request.minutes_at(attempt)}
         own |= {"gpu": request.gpus} if request.gpus else {}
         every = {**self.defaults, **Resources.from_mapping(own), **self.overrides.get(rule, {})}
         asked = {name: resource for name, resource in every.items() if name in ASKED_OF_SLURM}

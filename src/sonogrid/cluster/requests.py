@@ -14,7 +14,7 @@ LONGEST_MINUTES = 12 * 60
 
 @dataclass(frozen=True)
 class Request:
-    """What the first attempt of a job asks for; attempt n asks for n times the memory and the time."""
+    """What the first attempt of a job asks for; of a later one, `mem_mb_at` and `minutes_at` say it."""
 
     gpus: int
     cpus: int
@@ -22,6 +22,14 @@ class Request:
     minutes: int
     jobs: int = 1
     """number of jobs of the rule in a run of the whole study; 0: none, or on demand only"""
+
+    def mem_mb_at(self, attempt: int) -> int:
+        """Return the memory in MB that an attempt asks for, from 1: attempt n asks for n times that of the first."""
+        return self.mem_mb * attempt
+
+    def minutes_at(self, attempt: int) -> int:
+        """Return the minutes that an attempt asks for, from 1: attempt n asks for n times those of the first."""
+        return self.minutes * attempt
 
 
 LOCAL_RULES = ("all", "splits", "tables", "report")
