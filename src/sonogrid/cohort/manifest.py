@@ -68,7 +68,12 @@ def writable(text: str) -> bool:
 
 
 def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[str]) -> list[Problem]:
-    """Every law that a cohort breaks: ids, labels and modalities, shared files, classes without images."""
+    """Return a problem for every breach of a law of cohorts.
+
+    No patient has two entries or two spellings, no image_id is given twice, every image has a patient, labels and
+    modalities are those of the config, and each class has an image of each modality. Pictures that several patients
+    share are a finding of the audit (audit/duplicates.py).
+    """
     problems = Problems()
     patients, images = cohort.patients, cohort.images
     for patient, rows in patients[patients["patient_id"].duplicated(keep=False)].groupby("patient_id"):
@@ -79,8 +84,7 @@ def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[s
             "Give every patient one label and one entry",
         )
     problems.found.extend(look_alikes(patients["patient_id"]))
-    for image, rows in images[images["image_id"].duplicated(keep=False)].groupby("image_id"):
-        problems.add(f"image_id {image!r}", f"names {some(rows['path'])}", "Give every image an id of its own")
+    problems.found.extend(doubled_image_ids(zip(images["image_id"], images["path"], strict=True)))
     for patient in sorted(set(images["patient_id"]) - set(patients["patient_id"])):
         problems.add(f"patient {patient!r}", "has images but no entry among the patients", _READ_AGAIN)
     for name, column, table, allowed in (
@@ -97,6 +101,18 @@ def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[s
     labels = images["patient_id"].map(label_of)
     problems.found.extend(gaps(set(zip(labels, images["modality"], strict=True)), classes, modalities))
     return problems.found
+
+
+def doubled_image_ids(named: Iterable[tuple[str, str]]) -> list[Problem]:
+    """Return a problem for every image_id that is given twice; `named` has pairs of an image_id and where it is."""
+    places: dict[str, list[str]] = {}
+    for image, place in named:
+        places.setdefault(image, []).append(place)
+    return [
+        Problem(some(where), f"have the same image_id {image!r}", "Give every picture a name or id of its own")
+        for image, where in places.items()
+        if len(where) > 1
+    ]
 
 
 def look_alikes(patients: Iterable[str], shown: Callable[[str], str] = ascii) -> list[Problem]:

@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from sonogrid.arrays import Picture
-from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check_laws, look_alikes, some, typed
+from sonogrid.cohort.manifest import IMAGE_COLUMNS, Cohort, check_laws, doubled_image_ids, look_alikes, some, typed
 from sonogrid.cohort.picture_files import PICTURES
 from sonogrid.cohort.pseudonyms import pseudonym, read_key, write_lookup
 from sonogrid.cohort.reader import Reader
@@ -79,7 +79,7 @@ def assemble(config: CohortConfig, reading: Reading, folder: Path, workers: int,
         problems.found.extend(look_alikes(patient_ids, lambda patient: pseudonym(key, "patient", patient)))
         named = [_renamed(source, key) for source in sources]
     problems.found.extend(_contradictions(named, config.reader))
-    problems.found.extend(_double_ids(named))
+    problems.found.extend(doubled_image_ids((source.image_id, source.origin) for source in named))
     left_out = [_hidden(problem, [file], key) for file, problem in refused]
     rows: list[dict[str, Any]] = []
     kept: list[Source] = []
@@ -295,15 +295,4 @@ def _contradictions(sources: Sequence[Source], key: str) -> list[Problem]:
         )
         for (patient, name), values in said.items()
         if len(values) > 1
-    ]
-
-
-def _double_ids(sources: Sequence[Source]) -> list[Problem]:
-    origins: dict[str, list[str]] = {}
-    for source in sources:
-        origins.setdefault(source.image_id, []).append(source.origin)
-    return [
-        Problem(some(where), f"have the same image_id {image!r}", "Give every picture a name or id of its own")
-        for image, where in origins.items()
-        if len(where) > 1
     ]

@@ -119,7 +119,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
     broken.images.loc[7, "patient_id"] = "lost"
     said = message(broken)
     assert "label 'cancer' of patient 7: is not in the config. Allowed here: benign, malignant" in said
-    assert "image_id '007/bmode': names data ü/007 bmode.png, data ü/7 bmode.png" in said
+    assert "data ü/007 bmode.png, data ü/7 bmode.png: have the same image_id '007/bmode'. Give every picture a" in said
     assert "modality 'mri' of patient NA: is not in the config. Allowed here: bmode, cdfi" in said
     assert "patient 'lost': has images but no entry" in said
 
