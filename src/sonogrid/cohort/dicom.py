@@ -11,10 +11,10 @@ Of the identifiers in the headers only Patient ID is read, where the path does n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from sonogrid.cohort.dicom_files import DicomDecoder
 from sonogrid.cohort.folders import DOCUMENTS, compile_pattern, walk
@@ -56,6 +56,10 @@ class DicomReader(DicomDecoder, Reader):
     name: ClassVar[str] = "dicom"
     section: ClassVar[type[DicomSource]] = DicomSource
     leaves_out_unreadable: ClassVar[bool] = True
+
+    def decoding_mistake(self, decoding: Mapping[str, Any]) -> str:
+        """Return that a frame must be named, if none is. Not beside `decode`: it decides no pixel."""
+        return "" if type(decoding.get("frame")) is int else 'must be a JSON object with a frame, as {"frame": 0}'
 
     def steps(self, config: CohortConfig) -> int:
         """Return the number of frames taken if every file is a long cine."""

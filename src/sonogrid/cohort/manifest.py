@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from sonogrid.cohort.sources import READ_AGAIN, decoding_of
 from sonogrid.files import read_json, write_csv, write_json
 from sonogrid.layout import CohortLayout
 from sonogrid.problems import InputError, Problem, Problems
@@ -28,11 +32,52 @@ MEASURED_COLUMNS = (
 """Columns of patients.csv that come from the masks (images/patient_axes.py)."""
 SHOWN = 5
 """How many examples a problem names before it only counts the rest."""
+LONGEST_SHOWN = 60
+"""Number of characters of a wrong cell that a problem shows."""
 _WHOLE_NUMBERS = ("width", "height")
 _OPTIONAL_NUMBERS = ("scan_x0", "scan_y0", "scan_x1", "scan_y1")
 _LENGTHS = ("mm_per_pixel_x", "mm_per_pixel_y")
 REFUSED_COLUMNS = ("file", "reason", "remedy")
-_READ_AGAIN = "Read the cohort again (snakemake --forcerun cohort)"
+
+
+class Form(NamedTuple):
+    """What a cell of a column must be, in words, and whether a text is that."""
+
+    words: str
+    fits: Callable[[str], bool]
+
+
+def _is_length(text: str) -> bool:
+    written = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII)
+    return written is not None and math.isfinite(float(text))
+
+
+def _is_whole(text: str) -> bool:
+    return re.fullmatch(r"\d{1,9}", text, re.ASCII) is not None
+
+
+def _is_decoding(text: str) -> bool:
+    try:
+        decoding_of(text)
+    # RecursionError: nested a thousandfold.
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+_FLAGS: Mapping[str, bool] = MappingProxyType({"True": True, "False": False})
+_FORMS: Mapping[str, Form] = MappingProxyType(
+    {
+        **dict.fromkeys(_WHOLE_NUMBERS, Form("a whole number of pixels", _is_whole)),
+        **dict.fromkeys(
+            _OPTIONAL_NUMBERS, Form("a whole number of pixels, or empty", lambda text: not text or _is_whole(text))
+        ),
+        **dict.fromkeys(_LENGTHS, Form("a number of mm, or empty", lambda text: not text or _is_length(text))),
+        "simulated": Form("True or False", _FLAGS.__contains__),
+        "decoding": Form('a JSON object such as {"frame": 0}, or empty', _is_decoding),
+    }
+)
+"""Column of patients.csv or manifest.csv -> its form, if it is not free text; that of `masked`: images/boxes.py."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +131,7 @@ def find_problems(cohort: Cohort, classes: Sequence[str], modalities: Sequence[s
     problems.found.extend(look_alikes(patients["patient_id"]))
     problems.found.extend(doubled_image_ids(zip(images["image_id"], images["path"], strict=True)))
     for patient in sorted(set(images["patient_id"]) - set(patients["patient_id"])):
-        problems.add(f"patient {patient!r}", "has images but no entry among the patients", _READ_AGAIN)
+        problems.add(f"patient {patient!r}", "has images but no entry among the patients", READ_AGAIN)
     for name, column, table, allowed in (
         ("label", "label", patients, classes),
         ("modality", "modality", images, modalities),
@@ -183,20 +228,52 @@ def _remove_leftovers(images: pd.DataFrame, folder: Path) -> None:
 
 
 def load(folder: Path) -> Cohort:
-    """Read what save_cohort wrote. Raises InputError if a file or column is missing or a value is wrong."""
+    """Read what save_cohort wrote. Raise InputError for missing files and columns, and with every wrong cell."""
     places = CohortLayout(folder, folder)
     patients = _read(places.patients, PATIENT_COLUMNS)
     refused = _read(places.refused, REFUSED_COLUMNS)
     images = _read(places.manifest, IMAGE_COLUMNS)
+    problems = Problems()
+    problems.found.extend(_wrong_cells(places.patients, patients[list(PATIENT_COLUMNS)]))
+    problems.found.extend(_wrong_cells(places.manifest, images))
+    problems.raise_if_any()
+    return Cohort(
+        _flagged(patients),
+        typed(_flagged(images)),
+        _ceiling(places.ceiling),
+        tuple(Problem(*row) for row in refused[list(REFUSED_COLUMNS)].itertuples(index=False)),
+    )
+
+
+def _wrong_cells(file: Path, table: pd.DataFrame) -> Iterator[Problem]:
+    """Yield a problem for every column with cells that are not of its form; rows are numbered from 1, the header."""
+    for column, form in _FORMS.items():
+        if column in table.columns:
+            known = {text: form.fits(text) for text in table[column].unique()}
+            wrong = table[column][~table[column].map(known).astype(bool)]
+            if not wrong.empty:
+                rows = some(f"row {number + 2}" for number in wrong.index)
+                what = f"must be {form.words}, not {some(map(repr, dict.fromkeys(map(_clipped, wrong))))}"
+                yield Problem(f"{file}, {rows}, column {column}", what, READ_AGAIN)
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
+def _flagged(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(simulated=table["simulated"].map(_FLAGS).astype(bool))
+
+
+def _ceiling(file: Path) -> dict[str, Any] | None:
+    """The ceiling of a simulated cohort; None where there is no file."""
+    if not file.is_file():
+        return None
     try:
-        return Cohort(
-            patients.assign(simulated=_flags(patients["simulated"])),
-            typed(images.assign(simulated=_flags(images["simulated"]))),
-            read_json(places.ceiling) if places.ceiling.is_file() else None,
-            tuple(Problem(*row) for row in refused[list(REFUSED_COLUMNS)].itertuples(index=False)),
-        )
+        ceiling: dict[str, Any] = read_json(file)
     except ValueError as error:
-        raise InputError([Problem(str(folder), f"has a damaged table ({error})", _READ_AGAIN)]) from error
+        raise InputError([Problem(str(file), f"is not JSON in UTF-8 ({error})", READ_AGAIN)]) from error
+    return ceiling
 
 
 def typed(images: pd.DataFrame) -> pd.DataFrame:
@@ -208,18 +285,15 @@ def typed(images: pd.DataFrame) -> pd.DataFrame:
     return images.assign(**columns)
 
 
-def _flags(texts: pd.Series) -> pd.Series:
-    known = texts.map({"True": True, "False": False})
-    if known.isna().any():
-        raise ValueError(f"simulated is neither True nor False but {some(texts[known.isna()])}")
-    return known.astype(bool)
-
-
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
-        raise InputError([Problem(str(path), "there is no such file", _READ_AGAIN)])
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        raise InputError([Problem(str(path), "there is no such file", READ_AGAIN)])
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise InputError([Problem(str(path), f"is not a CSV table in UTF-8 ({reason})", READ_AGAIN)]) from error
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise InputError([Problem(str(path), f"lacks the columns {', '.join(missing)}", _READ_AGAIN)])
+        raise InputError([Problem(str(path), f"lacks the columns {', '.join(missing)}", READ_AGAIN)])
     return table

@@ -39,6 +39,10 @@ class Decoder(ABC):
         Raise InputError with one Problem, which names the file, if it cannot be decoded.
         """
 
+    def decoding_mistake(self, decoding: Mapping[str, Any]) -> str:
+        """Return what the `decoding` in a row of a manifest must be and is not, '' if `decode` can use it."""
+        return ""
+
     def versions(self) -> tuple[str, ...]:
         """Return name and version of every package. Raise InputError with how to install those that are missing."""
         found, missing = [], []

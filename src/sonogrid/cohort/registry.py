@@ -10,6 +10,7 @@ from importlib import import_module
 
 from sonogrid.cohort.picture_files import PICTURES, PictureFiles
 from sonogrid.cohort.reader import Decoder, Reader
+from sonogrid.cohort.sources import READ_AGAIN
 from sonogrid.problems import InputError, Problem
 
 READERS = {
@@ -35,5 +36,5 @@ def decoder_of(name: str) -> Decoder:
         return PictureFiles()
     if name not in READERS:
         what = "is not known; the manifest was made by another version of sonogrid"
-        raise InputError([Problem(f"decoder {name!r}", what, "Read the cohort again (snakemake --forcerun cohort)")])
+        raise InputError([Problem(f"decoder {name!r}", what, READ_AGAIN)])
     return reader_of(name)

@@ -11,6 +11,8 @@ from typing import Any
 from sonogrid.arrays import Box
 from sonogrid.problems import Problem
 
+READ_AGAIN = "Read the cohort again (snakemake --forcerun cohort; of a corpus: --forcerun corpus_cohort)"
+"""Remedy for files of a cohort that are missing or damaged."""
 RefusedFile = tuple[Path, Problem]
 """A file that is left out, and why."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +13,16 @@ import pandas as pd
 
 from sonogrid.arrays import Picture
 from sonogrid.cohort.registry import decoder_of
-from sonogrid.cohort.sources import decoding_of
+from sonogrid.cohort.sources import READ_AGAIN, decoding_of
 from sonogrid.config.images import Canvas
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.console import Advance, silent
 from sonogrid.files import digest, sha256, whole_file, write_csv
+from sonogrid.images.boxes import boxes_from_text
 from sonogrid.images.canvas import Canonical, canvas_of, pixel_aspect, place_of
 from sonogrid.images.code import CANVAS, deciding_code
 from sonogrid.images.framing import SCAN, framing_columns, framing_of, layout_of
+from sonogrid.images.messages import NoCanvas, no_length
 from sonogrid.layout import made_beside
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
@@ -32,7 +34,6 @@ INDEX_COLUMNS = (
 )
 MADE_COLUMNS = ("recipe_sha256", "canvas_sha256")
 _AGAIN = "Remove both files and build the store again (sonogrid images)"
-_COHORT_AGAIN = "Read the cohort again (snakemake --forcerun cohort)"
 
 
 Earlier = Mapping[str, tuple[Picture, str]]
@@ -149,19 +150,44 @@ def open_store(npy: Path, csv: Path) -> Store:
 
 def _canvas_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Made | Problem:
     path = Path(row["path"])
+    where = f"{path} (image_id {row['image_id']!r})"
     try:
         if not path.is_file() or sha256(path) != row["sha256"]:
             state = "has changed since the cohort was read" if path.is_file() else "is gone since the cohort was read"
-            return Problem(str(path), state, _COHORT_AGAIN)
+            return Problem(str(path), state, READ_AGAIN)
+        wrong = next(_wrong_columns(row), None)
+        if wrong is not None:
+            column, must = wrong
+            shown = "empty" if pd.isna(row[column]) else repr(row[column])
+            return Problem(f"{where}, column {column} of the manifest", f"{must}, and is {shown}", READ_AGAIN)
         known, known_sha256 = earlier.get(_recipe(row, how), (None, ""))
         if known is not None and _canvas_sha256(known) == known_sha256:
             return Made(Canonical(np.array(known), place_of(row, how)), reused=True)
         return Made(canvas_of(row, how))
     except InputError as error:
         return error.problems[0]
-    except (ValueError, ZeroDivisionError) as error:
-        remedy = "Correct mm per pixel and scan area in the cohort's source, or cohort.layouts"
-        return Problem(f"{path} (image_id {row['image_id']!r})", str(error), remedy)
+    except NoCanvas as error:
+        return Problem(where, str(error), error.remedy)
+    except ZeroDivisionError:
+        flat = no_length(row["mm_per_pixel_x"], row["mm_per_pixel_y"])
+        return Problem(where, str(flat), flat.remedy)
+    except ValueError as error:
+        return Problem(where, str(error), READ_AGAIN)
+
+
+def _wrong_columns(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the columns of a row whose text cannot be read, and what they must be; numbers are cohort.manifest's."""
+    yield from ((side, "must be a whole number of pixels") for side in SCAN if pd.isna(row[side]))
+    try:
+        boxes_from_text(row["masked"])
+    except ValueError:
+        yield "masked", "must be boxes 'x0 y0 x1 y1; x0 y0 x1 y1', or empty"
+    try:
+        mistake = decoder_of(row["decoder"]).decoding_mistake(decoding_of(row["decoding"]))
+    except ValueError:
+        mistake = "must be a JSON object, or empty"
+    if mistake:
+        yield "decoding", mistake
 
 
 def _canvas_sha256(canvas: Picture) -> str:

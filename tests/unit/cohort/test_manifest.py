@@ -138,16 +138,42 @@ def test_classes_and_modalities_without_images_are_named() -> None:
     [
         ("patients.csv", "label", "lable", r"patients\.csv: lacks the columns label"),
         ("manifest.csv", "sha256", "sha", r"manifest\.csv: lacks the columns sha256"),
-        ("manifest.csv", ",100,80,", ",wide,80,", "has a damaged table"),
-        ("manifest.csv", ",False", ",maybe", "neither True nor False but maybe"),
+        ("manifest.csv", ",100,80,", ",wide,80,", r"row 2, column width: must be a whole number of pixels, not 'wide'"),
+        ("manifest.csv", ",103,80,", ",103,-8,", r"row 5, column height: must be a whole number of pixels, not '-8'"),
+        ("manifest.csv", ",3,4,90,70,", ",3,4,9.5,70,", r"row 2, column scan_x1: must be .*, or empty, not '9\.5'"),
+        ("manifest.csv", ",0.30000000000000004,,F", ",?,,F", "column mm_per_pixel_y: must be a number of mm, or empty"),
+        ("manifest.csv", "0.30000000000000004", "inf", "row 2, column mm_per_pixel_x: must be .*, not 'inf'"),
+        ("manifest.csv", '"{""frame"": 12}"', "{frame:", r"row 3, column decoding: must be a JSON object .*, not '{fr"),
+        ("manifest.csv", '"{""frame"": 12}"', "[12]", r"row 3, column decoding: must be a JSON object such as \{"),
+        ("manifest.csv", '"{""frame"": 12}"', "[" * 100_000, r"column decoding: .* or empty, not '\[{60}\.\.\.'\. "),
+        ("manifest.csv", ",False", ",maybe", "row 2, .*, row 6 and 3 more, column simulated: .* False, not 'maybe'"),
+        ("patients.csv", "null,False", "null,no", r"patients\.csv, row 3, column simulated: must be .* not 'no'"),
+        ("patients.csv", "7,malignant,", "7,malignant,a,b,c,", r"patients\.csv: is not a CSV table in UTF-8 \("),
+        ("ceiling.json", "0.9", "0.9.1", r"ceiling\.json: is not JSON in UTF-8 \("),
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path: Path, file: str, old: str, new: str, said: str) -> None:
-    save_cohort(cohort(), tmp_path)
+    save_cohort(replace(cohort(), ceiling={"bmode": {"cohort_auc": 0.9}}), tmp_path)
     (tmp_path / file).write_text((tmp_path / file).read_text().replace(old, new))
     with pytest.raises(InputError, match=said) as caught:
         load(tmp_path)
-    assert "(snakemake --forcerun cohort)" in str(caught.value)
+    assert "(snakemake --forcerun cohort; of a corpus: --forcerun corpus_cohort)" in str(caught.value)
+
+
+def test_every_wrong_cell_is_told_at_once(tmp_path: Path) -> None:
+    save_cohort(cohort(), tmp_path)
+    for file, old, new in (("manifest.csv", ",100,80,", ",wide,high,"), ("patients.csv", "null,False", "null,no")):
+        (tmp_path / file).write_text((tmp_path / file).read_text().replace(old, new))
+    with pytest.raises(InputError) as caught:
+        load(tmp_path)
+    columns = [problem.where.rsplit(maxsplit=1)[-1] for problem in caught.value.problems]
+    assert columns == ["simulated", "width", "height"]
+
+
+def test_a_clinical_column_may_have_the_name_of_a_column_of_images(tmp_path: Path) -> None:
+    one = cohort()
+    save_cohort(replace(one, patients=one.patients.assign(width="broad")), tmp_path)
+    assert load(tmp_path).patients["width"].tolist() == ["broad"] * 4
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sonogrid.cohort.phantom.scanner import SCANNERS, Scanner, dual_export, sing
 from sonogrid.config.cohort import ScreenLayout
 from sonogrid.images.boxes import only
 from sonogrid.images.colour_bar import bar_for, find_bars
+from sonogrid.images.messages import NoCanvas
 
 SCAN = Box(100, 40, 400, 300)
 GREYS = colours("000000 ffffff")
@@ -83,8 +84,9 @@ def test_the_grey_scale_is_told_apart() -> None:
     box = Box(30, 80, 42, 200)
     (found,) = find_bars(screen(GREYS, box, (200, 208, 214)), SCAN)
     assert found.grey and np.abs(np.subtract(found.box, box)).max() <= 2
-    with pytest.raises(ValueError, match=r"no colour bar is found; set cohort.layouts.DEVICE.colour_bar, or .* rgb"):
+    with pytest.raises(NoCanvas, match="no colour bar is found") as caught:
         bar_for(screen(GREYS, box), SCAN, "elastography")
+    assert caught.value.remedy == "Set cohort.layouts.DEVICE.colour_bar, or images.elastography: rgb"
 
 
 def test_a_screen_without_a_bar_has_none() -> None:

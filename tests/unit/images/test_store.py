@@ -111,6 +111,44 @@ def test_every_bad_picture_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "said", "remedy"),
+    [
+        ("decoding", '{"frame": 1', "must be a JSON object, or empty, and is '{\"frame\": 1'", "Read the cohort again"),
+        ("decoding", "[1]", "must be a JSON object, or empty, and is '[1]'", "Read the cohort again"),
+        ("masked", "1 2 3", "must be boxes 'x0 y0 x1 y1; x0 y0 x1 y1', or empty, and is '1 2 3'", "Read the cohort"),
+        ("masked", "a b c d", "or empty, and is 'a b c d'", "Read the cohort again"),
+        ("scan_y1", None, "must be a whole number of pixels, and is empty", "Read the cohort again"),
+        ("scan_x1", 500, "scan area (0, 0, 500, 30) is not inside", "Correct the scan area"),
+        ("mm_per_pixel_y", 0.0, "mm per pixel must be above 0, not 0.1 and 0.0", "Correct mm per pixel"),
+        ("mm_per_pixel_y", -0.1, "a pixel -1 times as wide as high", "Correct mm per pixel"),
+        ("decoder", "nifti", "is not known", "Read the cohort again"),
+    ],
+)
+def test_a_cell_that_makes_no_canvas_is_named_with_its_own_remedy(
+    column: str, value: object, said: str, remedy: str, tmp_path: Path
+) -> None:
+    images = manifest(tmp_path, 2)
+    images["mm_per_pixel_x"] = images["mm_per_pixel_y"] = 0.1
+    images[column] = images[column].astype(object)
+    images.loc[1, column] = value
+    with pytest.raises(InputError) as caught:
+        build(images, Canvas(size=16), tmp_path / "a.npy", tmp_path / "a.csv")
+    (problem,) = caught.value.problems
+    assert said in problem.what and problem.remedy.startswith(remedy)
+    assert "--forcerun cohort" in problem.remedy
+    assert ("mm per pixel" in problem.remedy) == column.startswith("mm")
+    if "must be" in said and not column.startswith("mm"):
+        assert problem.where == f"{images['path'][1]} (image_id '001'), column {column} of the manifest"
+
+
+@pytest.mark.parametrize("decoding", ["", "{}", '{"frame": "first"}', '{"frame": null}', '{"frame": true}'])
+def test_a_row_of_a_dicom_file_must_name_a_frame(decoding: str, tmp_path: Path) -> None:
+    images = manifest(tmp_path, 1).assign(decoder="dicom", decoding=decoding)
+    with pytest.raises(InputError, match=r"column decoding of the manifest: must .* with a frame, as .*, and is"):
+        build(images, Canvas(size=16), tmp_path / "a.npy", tmp_path / "a.csv")
+
+
 def test_an_interrupted_build_leaves_no_file(tmp_path: Path) -> None:
     images = manifest(tmp_path)
 
@@ -284,6 +322,6 @@ def test_the_other_end_of_the_bar_is_hard_where_the_layout_says_so(tmp_path: Pat
 
 def test_without_a_colour_bar_nothing_is_guessed(tmp_path: Path) -> None:
     images, _ = elastogram(tmp_path, bar=False)
-    with pytest.raises(InputError, match=r"elastogram\.png .* no colour bar is found; set cohort\.layouts\.DEVICE"):
+    with pytest.raises(InputError, match=r"elastogram\.png .* no colour bar is found\. Set cohort\.layouts\.DEVICE"):
         build(images, Canvas(size=30, channels="stiffness"), tmp_path / "a.npy", tmp_path / "a.csv")
     assert not (tmp_path / "a.npy").exists()
