@@ -56,6 +56,15 @@ def test_an_input_mistake_exits_with_2_and_stands_in_the_log_and_on_the_terminal
     assert "config key splits.folds" in log.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("stage", ["tables", "figures", "report"])
+def test_a_missing_input_is_named_with_the_command_that_makes_it(stage, tmp_path, capsys):
+    results = tmp_path / "results"
+    (tmp_path / "more.yaml").write_text(f"results: {results}\n", encoding="utf-8")
+    assert main([stage, "--config", "config.yaml", str(tmp_path / "more.yaml")]) == 2
+    told = f"{results}/metrics.csv: there is no such file. Score the cells first (sonogrid evaluate).\n"
+    assert capsys.readouterr().err.endswith(told)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

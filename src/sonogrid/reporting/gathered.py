@@ -18,13 +18,19 @@ from sonogrid.files import read_json
 from sonogrid.grid import Cell, Grid, named
 from sonogrid.images.store import open_store
 from sonogrid.layout import Layout
-from sonogrid.problems import Problems
+from sonogrid.problems import InputError, Problem, Problems
 from sonogrid.stored import Store
+
+SCORE, READ = "Score the cells first (sonogrid evaluate)", "Read the cohort first (sonogrid cohort)"
+"""Remedies for a file that is missing, by the stage that makes it."""
 
 
 @dataclass
 class Gathered:
-    """The results of a study. An attribute is read from its files when it is first used."""
+    """The results of a study. An attribute is read from its files when it is first used.
+
+    Raise InputError for a file that is missing, with the stage that makes it.
+    """
 
     study: Study
 
@@ -36,17 +42,17 @@ class Gathered:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """metrics.csv."""
-        return read_measurements(self.layout.metrics)
+        return read_measurements(_made(self.layout.metrics, SCORE))
 
     @cached_property
     def effects(self) -> pd.DataFrame:
         """effects.csv."""
-        return read_measurements(self.layout.effects)
+        return read_measurements(_made(self.layout.effects, SCORE))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """predictions.csv: one row per held-out image of every configuration and seed."""
-        return read_predictions(self.layout.predictions)
+        return read_predictions(_made(self.layout.predictions, SCORE))
 
     @cached_property
     def scored(self) -> pd.DataFrame:
@@ -56,12 +62,12 @@ class Gathered:
     @cached_property
     def patients(self) -> pd.DataFrame:
         """patients.csv, all of it text."""
-        return _texts(self.layout.cohort.patients)
+        return _texts(_made(self.layout.cohort.patients, READ))
 
     @cached_property
     def manifest(self) -> pd.DataFrame:
         """manifest.csv, all of it text."""
-        return _texts(self.layout.cohort.manifest)
+        return _texts(_made(self.layout.cohort.manifest, READ))
 
     @cached_property
     def simulated(self) -> bool:
@@ -71,7 +77,7 @@ class Gathered:
     @cached_property
     def ceiling(self) -> dict[str, dict[str, float]]:
         """ceiling.json, by modality."""
-        found: dict[str, dict[str, float]] = read_json(self.layout.cohort.ceiling)
+        found: dict[str, dict[str, float]] = read_json(_made(self.layout.cohort.ceiling, READ))
         return found
 
     @cached_property
@@ -104,6 +110,13 @@ class Gathered:
                 problems.add(str(path), "is missing", "Train the cell")
         problems.raise_if_any()
         return found
+
+
+def _made(path: Path, remedy: str) -> Path:
+    """Return the path of a file that a stage has made."""
+    if not path.is_file():
+        raise InputError([Problem(str(path), "there is no such file", remedy)])
+    return path
 
 
 def _texts(path: Path) -> pd.DataFrame:
