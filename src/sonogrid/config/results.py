@@ -27,15 +27,19 @@ class Statistics(Section):
     )
 
 
+FigureFormat = Literal["png", "svg", "pdf"]
+"""Formats of figures; each has an entry in METADATA of reporting/figures.py."""
+
+
 def _with_png(formats: tuple[str, ...]) -> tuple[str, ...]:
     if "png" not in formats:
-        raise ValueError("must have png, which the report shows; svg and pdf are optional")
+        raise ValueError("must have png, which the report shows; other formats are optional")
     return formats
 
 
 class Figures(Section):
     """Files of figures and panels."""
 
-    formats: Annotated[tuple[Literal["png", "svg", "pdf"], ...], AfterValidator(unique), AfterValidator(_with_png)] = (
-        Field(("png", "svg"), description="png at 200 dpi, which the report needs; svg and pdf are drawings")
+    formats: Annotated[tuple[FigureFormat, ...], AfterValidator(unique), AfterValidator(_with_png)] = Field(
+        ("png", "svg"), description="png at 200 dpi, which the report needs; the other formats are drawings"
     )

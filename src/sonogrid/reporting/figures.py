@@ -5,8 +5,11 @@ Whoever calls them sets STYLE and prints the title, which says if data are simul
 
 from __future__ import annotations
 
+import io
+import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -73,20 +76,41 @@ METADATA: dict[str, dict[str, str | None]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
 }
-"""What each format says of itself: nothing that changes with the day or the version."""
+"""Metadata of each format of `figures.formats`, without a date. Another format is an entry here."""
 
 
 def save_figure(figure: Figure, paths: Mapping[str, Path]) -> None:
     """Write a figure in each format to its path, each whole; the same figure gives the same bytes.
 
-    PNG has 200 dpi.
+    PNG has 200 dpi. matplotlib writes to memory: some formats hold the name of the file they are written to, and a
+    temporary name is different each time.
     """
     with rc_context(STYLE):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # otherwise every drawing moves the axes by a little
     for kind, path in paths.items():
-        with whole_file(path) as temporary, rc_context(STYLE):
-            figure.savefig(temporary, format=kind, metadata=METADATA[kind])
+        content = io.BytesIO()
+        with rc_context(STYLE), _fixed_date():
+            figure.savefig(content, format=kind, metadata=METADATA[kind])
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content.getvalue())
+
+
+@contextmanager
+def _fixed_date() -> Iterator[None]:
+    """Let matplotlib date files 1 January 1970, in formats that cannot do without a date, as PostScript.
+
+    The variable is the only way to set that date (https://reproducible-builds.org/specs/source-date-epoch/).
+    """
+    name = "SOURCE_DATE_EPOCH"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def set_title(figure: Figure, text: str, simulated: bool) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from sonogrid.config.results import FigureFormat
 from sonogrid.config.study import Study
 from sonogrid.grid import Grid, named
 from sonogrid.problems import InputError
@@ -227,14 +230,44 @@ def test_forest_plot_draws_value_and_interval_of_each_difference(gathered: Gathe
     assert np.allclose(drawn, gathered.effects[["low", "high", "value"]])
 
 
-@pytest.mark.parametrize("name", ["auc_heatmap", "training_curves", "example_images"])
-def test_same_figure_same_bytes_and_saving_twice_changes_nothing(name: str, small: Gathered, tmp_path: Path) -> None:
-    first, files = draw(name, small), []
-    for stem, figure in (("a", first), ("b", first), ("c", draw(name, small))):
-        paths = {kind: tmp_path / f"{stem}.{kind}" for kind in figures.METADATA}
+def test_every_format_that_the_config_offers_can_be_saved() -> None:
+    assert set(figures.METADATA) == set(get_args(FigureFormat))
+
+
+def save_on_a_day(
+    figure: Figure, stem: Path, kinds: Iterable[str], day: int, monkeypatch: pytest.MonkeyPatch
+) -> list[bytes]:
+    """Return the files of a figure as saved on a day since 1970, as far as matplotlib can tell."""
+    paths = {kind: stem.with_suffix(f".{kind}") for kind in kinds}
+    with monkeypatch.context() as patched:
+        patched.setenv("SOURCE_DATE_EPOCH", str(86400 * day))
         figures.save_figure(figure, paths)
-        files.append([path.read_bytes() for path in paths.values()])
+        assert os.environ["SOURCE_DATE_EPOCH"] == str(86400 * day)
+    return [path.read_bytes() for path in paths.values()]
+
+
+@pytest.mark.parametrize("name", ["auc_heatmap", "training_curves", "example_images"])
+def test_same_figure_same_bytes_and_saving_twice_changes_nothing(
+    name: str, small: Gathered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, files = draw(name, small), []
+    for day, figure in enumerate((first, first, draw(name, small))):
+        files.append(save_on_a_day(figure, tmp_path / f"day{day}", get_args(FigureFormat), day, monkeypatch))
     assert len(files[0]) == len(figures.METADATA) and files[1] == files[0] and files[2] == files[0]
+
+
+@pytest.mark.parametrize("kind", ["eps", "ps"])
+def test_formats_that_always_have_a_date_and_a_title_need_an_entry_alone(
+    kind: str, small: Gathered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(figures.METADATA, kind, {"Creator": "sonogrid"})
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    figure = draw("auc_heatmap", small)
+    figures.save_figure(figure, {kind: tmp_path / f"first.{kind}"})
+    assert "SOURCE_DATE_EPOCH" not in os.environ
+    content = (tmp_path / f"first.{kind}").read_bytes()
+    assert b"%%CreationDate: Thu Jan 01 00:00:00 1970" in content and b"%%Title" not in content
+    assert save_on_a_day(figure, tmp_path / "second", [kind], 5, monkeypatch) == [content]
 
 
 def test_saved_files_are_200_dpi_and_carry_no_date_or_outside_resource(small: Gathered, tmp_path: Path) -> None:
