@@ -85,8 +85,8 @@ class Reader(Decoder):
         """Find the pictures; those that the reader makes go below `folder`. Raise InputError if it cannot begin."""
 
 
-FINDING = ("name", "section", "leaves_out_unreadable", "steps", "read")
-"""What a class may define of a reader without deciding a pixel."""
+FINDING = ("name", "section", "leaves_out_unreadable", "steps", "read", "decoding_mistake")
+"""What a class may define of a reader without deciding a pixel: where a mistake is told, there is no canvas."""
 
 
 class _Empty(Decoder):
