@@ -39,6 +39,7 @@ from sonogrid.evaluation.metrics import (
     pool_patients,
     score_images,
 )
+from sonogrid.evaluation.poolings import POOLINGS
 from sonogrid.evaluation.predictions import exact_number
 from sonogrid.grid import AXES, CONFIGURATION, derive_seed
 from sonogrid.multiplicity import holm
@@ -78,7 +79,7 @@ def primary_metric() -> Metric:
 def primary_rows(metrics: pd.DataFrame, metric: str = "") -> pd.DataFrame:
     """Return the rows of metrics.csv that tables and figures show: one per configuration, in the order of the file.
 
-    A metric of one value, without a name the primary one, at patient level with the log-opinion pool, averaged over
+    A metric of one value, without a name the primary one, at patient level with the primary pooling, averaged over
     folds and seeds, with the limits of INTERVAL_METHOD if the metric has intervals; where these are not defined, low
     and high are NaN and the note has the reason.
     """
@@ -240,9 +241,9 @@ def _configuration_rows(
 ) -> Iterator[dict[str, Any]]:
     """The rows of metrics.csv of one configuration, without its identity."""
     every = list(METRICS.values())
+    poolings = {how: every if how == primary.PRIMARY_POOLING else [primary_metric()] for how in POOLINGS}
     for level, pooling, metrics, scored in (
-        ("patient", "log", every, pool_patients(predictions, classes, "log")),
-        ("patient", "mean", [primary_metric()], pool_patients(predictions, classes, "mean")),
+        *(("patient", how, some, pool_patients(predictions, classes, how)) for how, some in poolings.items()),
         ("image", "", every, score_images(predictions, classes)),
     ):
         seeds = _by_seed(scored, classes, resamples)

@@ -14,19 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
+from sonogrid.evaluation.primary import PRIMARY_POOLING
 from sonogrid.grid import AXES
 from sonogrid.problems import Problems
 
 Float64s = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
-Pooling = Literal["log", "mean"]
 
 ECE_BINS = 10
 """Number of equal-mass bins of the expected calibration error."""
@@ -34,12 +33,12 @@ SMALLEST_P = float(np.finfo(np.float64).eps)
 """The log loss raises smaller probabilities to this, so that one wrong row cannot make it infinite."""
 
 
-def pool_patients(predictions: pd.DataFrame, classes: Sequence[str], how: Pooling = "log") -> pd.DataFrame:
+def pool_patients(predictions: pd.DataFrame, classes: Sequence[str], how: str = PRIMARY_POOLING) -> pd.DataFrame:
     """Return one row per patient of a cell from rows of images.
 
-    `log` is the mean of the log-softmax vectors, renormalised (log-opinion pool); `mean` the mean probability. Columns
-    of the result, sorted by the first of them: the axes of a cell, patient_id, label, p_{class}, n_images. Needs the
-    logit_{class} columns. Raise InputError for a patient with two labels.
+    `how` is a name of POOLINGS: `log` is the mean of the log-softmax vectors, renormalised (log-opinion pool); `mean`
+    the mean probability. Columns of the result, sorted by the first of them: the axes of a cell, patient_id, label,
+    p_{class}, n_images. Needs the logit_{class} columns. Raise InputError for a patient with two labels.
     """
     return _pool(predictions, classes, [*AXES, "patient_id"], how)
 
@@ -49,7 +48,7 @@ def score_images(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.DataFr
     return _pool(predictions, classes, [*AXES, "patient_id", "image_id"], "log")
 
 
-def _pool(predictions: pd.DataFrame, classes: Sequence[str], keys: list[str], how: Pooling) -> pd.DataFrame:
+def _pool(predictions: pd.DataFrame, classes: Sequence[str], keys: list[str], how: str) -> pd.DataFrame:
     _refuse_two_labels(predictions)
     # Sorting by image makes the floating-point sums, and so every tie, independent of the order of the rows.
     rows = predictions.sort_values([*keys, *(["image_id"] if "image_id" not in keys else [])])
@@ -57,11 +56,22 @@ def _pool(predictions: pd.DataFrame, classes: Sequence[str], keys: list[str], ho
     unit = rows.groupby(keys, sort=False).ngroup().to_numpy()
     starts = np.flatnonzero(np.diff(unit, prepend=-1))
     n_images = np.diff(starts, append=len(rows))
-    summed = np.add.reduceat(log_p if how == "log" else np.exp(log_p), starts) if len(rows) else log_p
-    pooled = summed / n_images[:, None]
-    p = np.exp(special.log_softmax(pooled, axis=-1)) if how == "log" else pooled
+    p = _POOLED[how](log_p, starts, n_images) if len(rows) else log_p
     result = rows.iloc[starts][[*keys, "label"]].reset_index(drop=True)
     return result.assign(**{f"p_{name}": p[:, k] for k, name in enumerate(classes)}, n_images=n_images)
+
+
+def _log_opinion(log_p: Float64s, starts: Int64s, n_images: Int64s) -> Float64s:
+    p: Float64s = np.exp(special.log_softmax(np.add.reduceat(log_p, starts) / n_images[:, None], axis=-1))
+    return p
+
+
+def _mean_probability(log_p: Float64s, starts: Int64s, n_images: Int64s) -> Float64s:
+    return np.add.reduceat(np.exp(log_p), starts) / n_images[:, None]
+
+
+_POOLED = {"log": _log_opinion, "mean": _mean_probability}
+"""POOLINGS -> function of log probabilities (images x classes), the first image of each patient and their number."""
 
 
 def _refuse_two_labels(predictions: pd.DataFrame) -> None:

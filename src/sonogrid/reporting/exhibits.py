@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sonogrid.config.study import Study
 from sonogrid.evaluation import primary
+from sonogrid.evaluation.poolings import POOLINGS
 from sonogrid.grid import AXES, CONFIGURATION, Grid
 from sonogrid.layout import Layout
 
@@ -33,7 +34,7 @@ ROW_AXES = [axis for axis in CONFIGURATION if axis != COLUMN_AXIS]
 AXES_SHOWN = f"rows: {' and '.join(ROW_AXES)}; columns: {COLUMN_AXIS}"
 CEILING_METRIC = "roc_auc_ovo"
 """What ceiling.json is of."""
-ONLY_POOLED = "Images of a patient are pooled by the log-opinion pool."
+ONLY_POOLED = f"Images of a patient are pooled by the {POOLINGS[primary.PRIMARY_POOLING].label}."
 
 
 def _always(_: Study) -> bool:

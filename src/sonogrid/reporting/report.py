@@ -20,6 +20,7 @@ from sonogrid.config.modalities import title as modality_title
 from sonogrid.config.study import Study
 from sonogrid.evaluation import primary
 from sonogrid.evaluation.measurements import primary_metric
+from sonogrid.evaluation.poolings import POOLINGS
 from sonogrid.files import write_text
 from sonogrid.grid import Grid
 from sonogrid.layout import ANY_CELL, ANY_PRETRAINING, CELL_FILES, PRETRAINED_FILES, Layout
@@ -75,6 +76,7 @@ def write_report(study: Study) -> None:
         grid=grid,
         simulated=gathered.simulated,
         metric=primary_metric(),
+        pooling=POOLINGS[primary.PRIMARY_POOLING],
         modalities=[modality_title(modality) for modality in grid.texts("modality")],
         sections=_sections(shown),
         pictures=pictures,

@@ -6,6 +6,7 @@ from scipy.stats import norm
 from sklearn import metrics as sk
 
 from sonogrid.evaluation.metrics import (
+    _POOLED,
     ECE_BINS,
     METRICS,
     auc_class,
@@ -17,6 +18,8 @@ from sonogrid.evaluation.metrics import (
     pool_patients,
     score_images,
 )
+from sonogrid.evaluation.poolings import POOLINGS
+from sonogrid.evaluation.primary import PRIMARY_POOLING
 from sonogrid.problems import InputError
 
 CLASSES = ("benign", "lymphoma", "metastatic")
@@ -282,3 +285,7 @@ def test_random_offsets_of_folds_lower_the_pooled_auc_only() -> None:
         pooled.append(auc_ovo(*mann_whitney(y, p)))
     assert np.mean(means) == pytest.approx(0.80, abs=0.005)
     assert np.mean(pooled) == pytest.approx(0.74, abs=0.01)
+
+
+def test_every_pooling_has_words_and_a_function():
+    assert set(POOLINGS) == set(_POOLED) and PRIMARY_POOLING in POOLINGS
