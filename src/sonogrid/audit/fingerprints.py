@@ -1,4 +1,4 @@
-"""Perceptual hashes of a picture and of windows of it, and the search for pairs whose hashes are close.
+"""Perceptual hashes of a picture, its mirror image and windows of it, and the search for pairs that are close.
 
 A hash is 256 bits: the window is averaged over 16 x 16 cells, and a bit says whether a cell is brighter than its
 neighbours to the left and right (difference of two Gaussians). Brightness, contrast, resizing and lossy compression
