@@ -108,7 +108,8 @@ def _study(stage: str, options: argparse.Namespace) -> Study:
     init = getattr(options, "corpus", None)
     if options.study is not None:
         # One argument of a command has at most 128 KiB on Linux, so rules write the part to standard input.
-        part = parse_part(sys.stdin.buffer.read() if options.study == "-" else options.study)
+        piped = sys.stdin.buffer.read() if options.study == "-" and sys.stdin is not None else b""
+        part = parse_part(piped if options.study == "-" else options.study)
         refuse_former_results(part.results)
         _refuse_values(options, _values_of_part(part))
         return part

@@ -38,14 +38,22 @@ def _file_outside(package: str, parts: list[str]) -> Path | None:
         spec = find_spec(package)
     except (ImportError, ValueError):
         return None
+    if spec is not None and spec.origin is None:
+        # A folder of modules without `__init__.py`.
+        files = (_file_below(Path(place), parts) for place in spec.submodule_search_locations or () if parts)
+        return next((file for file in files if file is not None and not _is_installed(file)), None)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
     file = Path(spec.origin)
-    if not {"site-packages", "dist-packages"}.isdisjoint(file.parts):
+    if _is_installed(file):
         return None
     if not parts:
         return file
     return _file_below(file.parent, parts) if file.name == "__init__.py" else None
+
+
+def _is_installed(file: Path) -> bool:
+    return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
 
 
 def imported(file: Path, package: str = "") -> set[str]:

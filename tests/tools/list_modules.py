@@ -23,10 +23,9 @@ ROOMS = (
 HEAD = """\
 # Every module
 
-Made by `make modules` from the first line of each docstring; paths are below `src/sonogrid/`, in the
-order in which modules may import each other (a room imports from rooms above it). To find where a
-thing is done, search this page for its word, then [CONTRIBUTING](../CONTRIBUTING.md) for what to
-edit with it.
+Made by `make modules` from the first line of each docstring; paths are below `src/sonogrid/`. To find
+where a thing is done, search this page for its word, then [CONTRIBUTING](../CONTRIBUTING.md) for what
+to edit with it.
 """
 
 

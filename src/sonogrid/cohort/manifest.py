@@ -32,8 +32,6 @@ MEASURED_COLUMNS = (
 """Columns of patients.csv that come from the masks (images/patient_axes.py)."""
 SHOWN = 5
 """How many examples a problem names before it only counts the rest."""
-LONGEST_SHOWN = 60
-"""Number of characters of a wrong cell that a problem shows."""
 _WHOLE_NUMBERS = ("width", "height")
 _OPTIONAL_NUMBERS = ("scan_x0", "scan_y0", "scan_x1", "scan_y1")
 _LENGTHS = ("mm_per_pixel_x", "mm_per_pixel_y")
@@ -253,12 +251,8 @@ def _wrong_cells(file: Path, table: pd.DataFrame) -> Iterator[Problem]:
             wrong = table[column][~table[column].map(known).astype(bool)]
             if not wrong.empty:
                 rows = some(f"row {number + 2}" for number in wrong.index)
-                what = f"must be {form.words}, not {some(map(repr, dict.fromkeys(map(_clipped, wrong))))}"
-                yield Problem(f"{file}, {rows}, column {column}", what, READ_AGAIN)
-
-
-def _clipped(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+                # The value stays unsaid: in a row that lacks a cell it is what a clinical column says of a patient.
+                yield Problem(f"{file}, {rows}, column {column}", f"must be {form.words}", READ_AGAIN)
 
 
 def _flagged(table: pd.DataFrame) -> pd.DataFrame:
@@ -293,6 +287,8 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError([Problem(str(path), f"is not a CSV table in UTF-8 ({reason})", READ_AGAIN)]) from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise InputError([Problem(str(path), "has rows with more cells than its header", READ_AGAIN)])
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise InputError([Problem(str(path), f"lacks the columns {', '.join(missing)}", READ_AGAIN)])

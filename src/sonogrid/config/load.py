@@ -201,7 +201,7 @@ def _apart_from_results(key: str, cohort: Mapping[str, Any], results: Any) -> li
 
 
 def _results_around_the_workflow(raw: Mapping[str, Any]) -> list[Problem]:
-    """Results that would lie among the files of the workflow, or around them."""
+    """Results that would be the working folder, in which the workflow lies, or lie around it."""
     results = _at(raw, "results")
     if results is None or not Path.cwd().is_relative_to(_resolved(results)):
         return []

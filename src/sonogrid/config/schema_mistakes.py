@@ -133,7 +133,7 @@ def _as_number(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f": write {int(number)}"
-    if isinstance(yaml.safe_load(value), str):
+    if isinstance(yaml.safe_load(value.strip()), str):
         return f", and YAML reads {value.strip()} as text: write {int(number)}"
     return f": write {int(number)} without quotes"
 

@@ -158,8 +158,7 @@ def _canvas_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Made | Pro
         wrong = next(_wrong_columns(row), None)
         if wrong is not None:
             column, must = wrong
-            shown = "empty" if pd.isna(row[column]) else repr(row[column])
-            return Problem(f"{where}, column {column} of the manifest", f"{must}, and is {shown}", READ_AGAIN)
+            return Problem(f"{where}, column {column} of the manifest", must, READ_AGAIN)
         known, known_sha256 = earlier.get(_recipe(row, how), (None, ""))
         if known is not None and _canvas_sha256(known) == known_sha256:
             return Made(Canonical(np.array(known), place_of(row, how)), reused=True)

@@ -318,7 +318,7 @@ def test_accepting_a_finding_makes_no_score_or_panel_anew() -> None:
 
 
 @pytest.mark.parametrize("results", ["", ".", "..", "/", "results/.."])
-def test_results_among_the_files_of_the_workflow_are_refused(raw, results):
+def test_results_in_or_around_the_working_folder_are_refused(raw, results):
     raw["results"] = results
     (message,) = messages(raw)
     assert message.startswith("config key results: ") and "the folder in which the workflow lies" in message

@@ -319,6 +319,13 @@ def test_a_decoder_is_digested_with_its_bases_and_the_helpers_of_subclasses(toy:
     assert changed == {"base.py", "reader.py", "samples.py", "levels.py"}
 
 
+def test_a_decoder_in_a_folder_without_init_is_digested_as_well(toy: Path) -> None:
+    (toy / "__init__.py").unlink(missing_ok=True)
+    assert reader_of("toy").code() == ("toy.reader", "toy.base")
+    before = canvas_digest_with(toy / "base.py", "# A comment\n")
+    assert canvas_digest_with(toy / "base.py", "CHANGED = True\n") != before
+
+
 def test_what_python_calls_of_a_class_decides_too(toy: Path) -> None:
     """`__init__` of a class that otherwise only finds files may set what `decode` reads."""
     finder = toy / "finder.py"
