@@ -1,4 +1,4 @@
-"""Samples to 8-bit RGB: grey levels, palettes, and colours of more than 8 bits.
+"""Samples to 8-bit RGB: grey levels (MONOCHROME1 inverted), palettes, and colours of more than 8 bits.
 
 The rule, in this order:
 - MONOCHROME: modality LUT or rescale slope and intercept, then the first VOI LUT or window if there is one, both by
