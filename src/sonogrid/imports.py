@@ -38,18 +38,13 @@ def _file_outside(package: str, parts: list[str]) -> Path | None:
         spec = find_spec(package)
     except (ImportError, ValueError):
         return None
-    if spec is not None and spec.origin is None:
-        # A folder of modules without `__init__.py`.
-        files = (_file_below(Path(place), parts) for place in spec.submodule_search_locations or () if parts)
-        return next((file for file in files if file is not None and not _is_installed(file)), None)
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+    if spec is None:
         return None
-    file = Path(spec.origin)
-    if _is_installed(file):
-        return None
-    if not parts:
-        return file
-    return _file_below(file.parent, parts) if file.name == "__init__.py" else None
+    # A folder of modules without `__init__.py` has places and no file of its own.
+    own = Path(spec.origin) if spec.origin is not None and spec.origin.endswith(".py") else None
+    below = (_file_below(Path(place), parts) for place in spec.submodule_search_locations or ())
+    file = next((one for one in below if one is not None), None) if parts else own
+    return None if file is None or _is_installed(file) else file
 
 
 def _is_installed(file: Path) -> bool:

@@ -6,6 +6,7 @@ files, and how they are read decides the fit too. What is wrong with a file is s
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,11 @@ class Store:
 
     pixels: np.ndarray[Any, np.dtype[np.uint8]]
     index: pd.DataFrame
+
+
+def canvas_sha256(canvas: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    """Return the SHA-256 of an S x S x 3 canvas in C order, 64 hex digits: the column canvas_sha256 of the index."""
+    return hashlib.sha256(canvas.tobytes()).hexdigest()
 
 
 def stored_pixels(npy: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -43,7 +49,15 @@ def stored_parts(splits: Path) -> pd.DataFrame:
     return pd.read_csv(splits, dtype={"patient_id": str, "part": str}, keep_default_na=False, encoding="utf-8")
 
 
+def stored_texts(csv: Path) -> pd.DataFrame:
+    """Return a table with every cell as text, '' where it is empty. Raise OSError and ValueError."""
+    table = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8")
+    if not isinstance(table.index, pd.RangeIndex):
+        # Where every row has a cell too many, pandas takes the first column for names of rows and shifts the others.
+        raise ValueError("rows have more cells than the header")
+    return table
+
+
 def stored_labels(patients: Path) -> pd.Series[str]:
     """Return the class name of every patient of a patients.csv, by patient_id. Raise OSError, ValueError, KeyError."""
-    table = pd.read_csv(patients, dtype=str, keep_default_na=False)
-    return table.set_index("patient_id")["label"]
+    return stored_texts(patients).set_index("patient_id")["label"]

@@ -18,6 +18,7 @@ from sonogrid.cohort.sources import READ_AGAIN, decoding_of
 from sonogrid.files import read_json, write_csv, write_json
 from sonogrid.layout import CohortLayout
 from sonogrid.problems import InputError, Problem, Problems
+from sonogrid.stored import stored_texts
 
 PATIENT_COLUMNS = ("patient_id", "label", "hospital", "simulated")
 IMAGE_COLUMNS = (
@@ -283,12 +284,10 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.is_file():
         raise InputError([Problem(str(path), "there is no such file", READ_AGAIN)])
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        table = stored_texts(path)
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise InputError([Problem(str(path), f"is not a CSV table in UTF-8 ({reason})", READ_AGAIN)]) from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise InputError([Problem(str(path), "has rows with more cells than its header", READ_AGAIN)])
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise InputError([Problem(str(path), f"lacks the columns {', '.join(missing)}", READ_AGAIN)])

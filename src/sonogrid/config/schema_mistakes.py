@@ -77,11 +77,7 @@ def in_words(detail: Any) -> str:
     match detail["type"]:
         case "tuple_type":
             alone = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-            return (
-                f"must be a list, as [{shown(value) if isinstance(value, float) else value}]"
-                if alone
-                else "must be a list"
-            )
+            return f"must be a list, as [{_clipped(str(value))}]" if alone else "must be a list"
         case "dict_type" | "model_type":
             return "must be keys with values"
         case "too_short":
@@ -117,6 +113,10 @@ def in_words(detail: Any) -> str:
     return str(detail["msg"]).removeprefix("Value error, ")
 
 
+def _clipped(text: str) -> str:
+    return text if len(text) <= SHORTENED.maxstring else f"{text[: SHORTENED.maxstring]}..."
+
+
 def _entries(count: int) -> str:
     return f"{count} {'entry' if count == 1 else 'entries'}"
 
@@ -134,7 +134,7 @@ def _as_number(value: Any) -> str:
     if isinstance(value, float):
         return f": write {int(number)}"
     if isinstance(yaml.safe_load(value.strip()), str):
-        return f", and YAML reads {value.strip()} as text: write {int(number)}"
+        return f", and YAML reads {_clipped(value.strip())} as text: write {int(number)}"
     return f": write {int(number)} without quotes"
 
 

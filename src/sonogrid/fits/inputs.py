@@ -12,7 +12,7 @@ from sonogrid.files import digest, read_json, read_once, sha256
 from sonogrid.images.store import open_store
 from sonogrid.problems import InputError, Problem
 from sonogrid.splits import draw_corpus_inner, load_splits
-from sonogrid.stored import Store, stored_labels
+from sonogrid.stored import Store, stored_labels, stored_texts
 
 Value = TypeVar("Value")
 PATIENTS = "Read the cohort again (sonogrid cohort)"
@@ -46,9 +46,10 @@ def read_labels(patients: Path, classes: Sequence[str]) -> pd.Series[str]:
     Raise InputError if it cannot be read, or has a class that is not one of `classes`.
     """
     labels = _readable(patients, PATIENTS, _labels_of)
-    unknown = sorted(set(labels) - set(classes))
+    unknown = int((~labels.isin(classes)).sum())
     if unknown:
-        what = f"has patients of class {unknown[0]!r}, and the classes are {', '.join(classes)}"
+        # The text stays unsaid: in a row that lacks a cell it is what another column says of a patient.
+        what = f"has patients of no class of the study, {unknown} in all; the classes are {', '.join(classes)}"
         raise InputError([Problem(str(patients), what, PATIENTS)])
     return labels
 
@@ -65,7 +66,7 @@ def read_store(npy: Path, csv: Path) -> Store:
 
 def read_corpus_inner(patients: Path, inner_fraction: float, seed: int) -> frozenset[str]:
     """Return the patients of a corpus that choose the epoch. Raise InputError."""
-    table = _readable(patients, PATIENTS, lambda path: pd.read_csv(path, dtype=str, keep_default_na=False))
+    table = _readable(patients, PATIENTS, stored_texts)
     lacking = {"patient_id", "label", "hospital"} - set(table.columns)
     if lacking:
         raise InputError([Problem(str(patients), f"lacks the columns {', '.join(sorted(lacking))}", PATIENTS)])

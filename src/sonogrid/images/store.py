@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ from sonogrid.images.messages import NoCanvas, no_length
 from sonogrid.layout import made_beside
 from sonogrid.parallel import in_order
 from sonogrid.problems import InputError, Problem, Problems
-from sonogrid.stored import Store, stored_index, stored_pixels
+from sonogrid.stored import Store, canvas_sha256, stored_index, stored_pixels
 
 INDEX_COLUMNS = (
     *("row", "image_id", "patient_id", "sha256", "canvas_sha256", *SCAN),
@@ -160,7 +159,7 @@ def _canvas_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Made | Pro
             column, must = wrong
             return Problem(f"{where}, column {column} of the manifest", must, READ_AGAIN)
         known, known_sha256 = earlier.get(_recipe(row, how), (None, ""))
-        if known is not None and _canvas_sha256(known) == known_sha256:
+        if known is not None and canvas_sha256(known) == known_sha256:
             return Made(Canonical(np.array(known), place_of(row, how)), reused=True)
         return Made(canvas_of(row, how))
     except InputError as error:
@@ -176,7 +175,7 @@ def _canvas_of(row: dict[str, Any], how: Canvas, earlier: Earlier) -> Made | Pro
 
 def _wrong_columns(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the columns of a row whose text cannot be read, and what they must be; numbers are cohort.manifest's."""
-    yield from ((side, "must be a whole number of pixels") for side in SCAN if pd.isna(row[side]))
+    yield from ((side, "must be a whole number of pixels, and is empty") for side in SCAN if pd.isna(row[side]))
     try:
         boxes_from_text(row["masked"])
     except ValueError:
@@ -189,11 +188,7 @@ def _wrong_columns(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "decoding", mistake
 
 
-def _canvas_sha256(canvas: Picture) -> str:
-    return hashlib.sha256(canvas.tobytes()).hexdigest()
-
-
 def _index_line(number: int, row: dict[str, Any], made: Canonical) -> dict[str, Any]:
     identity = {"row": number} | {name: row[name] for name in ("image_id", "patient_id", "sha256")}
-    identity["canvas_sha256"] = _canvas_sha256(made.canvas)
+    identity["canvas_sha256"] = canvas_sha256(made.canvas)
     return identity | dict(zip(SCAN, framing_of(row).scan, strict=True)) | made.place._asdict()

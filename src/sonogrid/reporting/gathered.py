@@ -19,7 +19,7 @@ from sonogrid.grid import Cell, Grid, named
 from sonogrid.images.store import open_store
 from sonogrid.layout import Layout
 from sonogrid.problems import InputError, Problem, Problems
-from sonogrid.stored import Store
+from sonogrid.stored import Store, stored_texts
 
 SCORE, READ = "Score the cells first (sonogrid evaluate)", "Read the cohort first (sonogrid cohort)"
 """Remedies for a file that is missing, by the stage that makes it."""
@@ -62,12 +62,12 @@ class Gathered:
     @cached_property
     def patients(self) -> pd.DataFrame:
         """patients.csv, all of it text."""
-        return _texts(_made(self.layout.cohort.patients, READ))
+        return stored_texts(_made(self.layout.cohort.patients, READ))
 
     @cached_property
     def manifest(self) -> pd.DataFrame:
         """manifest.csv, all of it text."""
-        return _texts(_made(self.layout.cohort.manifest, READ))
+        return stored_texts(_made(self.layout.cohort.manifest, READ))
 
     @cached_property
     def simulated(self) -> bool:
@@ -117,7 +117,3 @@ def _made(path: Path, remedy: str) -> Path:
     if not path.is_file():
         raise InputError([Problem(str(path), "there is no such file", remedy)])
     return path
-
-
-def _texts(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sonogrid.stored import Store
+from sonogrid.stored import Store, canvas_sha256
 
 
 class OtherCanvasError(Exception):
@@ -111,7 +110,7 @@ def examples_of(
     index = store.index[store.index["patient_id"].isin(labels.index)]
     canvases = store.pixels[index["row"].to_numpy()]
     for canvas, known, image_id in zip(canvases, index["canvas_sha256"], index["image_id"], strict=True):
-        if hashlib.sha256(canvas).hexdigest() != known:
+        if canvas_sha256(canvas) != known:
             raise OtherCanvasError(image_id, modality)
     images = torch.from_numpy(canvases).permute(0, 3, 1, 2)
     names = index["patient_id"].map(labels)

@@ -194,3 +194,4 @@ def test_a_version_without_that_name_is_as_good(unpatched):
     for name in patches.SIGNATURES_ARE_READ_IN:
         unpatched.delattr(import_module(name), "get_function_params")
     patches.apply_patches(is_main_process=True)
+    assert not any(hasattr(import_module(name), "get_function_params") for name in patches.SIGNATURES_ARE_READ_IN)

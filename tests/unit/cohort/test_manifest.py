@@ -159,8 +159,8 @@ def test_classes_and_modalities_without_images_are_named() -> None:
         ("manifest.csv", ",False", ",maybe", r"row 2, .*, row 6 and 3 more, column simulated: .* False\. "),
         ("patients.csv", "null,False", "null,no", r"patients\.csv, row 3, column simulated: must be True or False\. "),
         ("patients.csv", "7,malignant,", "7,malignant,a,b,c,", r"patients\.csv: is not a CSV table in UTF-8 \("),
-        ("patients.csv", "False", "False,x", "patients.csv: has rows with more cells than its header"),
-        ("manifest.csv", "False\n", "False,\n", "manifest.csv: has rows with more cells than its header"),
+        ("patients.csv", "False", "False,x", "rows have more cells than the header"),
+        ("manifest.csv", "False\n", "False,\n", "rows have more cells than the header"),
         ("ceiling.json", "0.9", "0.9.1", r"ceiling\.json: is not JSON in UTF-8 \("),
     ],
 )

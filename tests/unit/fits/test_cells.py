@@ -157,7 +157,12 @@ def test_first_weights_that_do_not_fit_are_an_input_error(study):
     [
         ("cohort/patients.csv", None, "cannot be read (No such file or directory). Read the cohort again"),
         ("cohort/patients.csv", "id\n1\n", "is damaged (KeyError). Read the cohort again"),
-        ("cohort/patients.csv", "patient_id,label\np00,x\n", "has patients of class 'x', and the classes are benign"),
+        ("cohort/patients.csv", "patient_id,label\np00,benign,\n", "is damaged (ValueError). Read the cohort again"),
+        (
+            "cohort/patients.csv",
+            "patient_id,label\np00,x\n",
+            "has patients of no class of the study, 1 in all",
+        ),
         ("cohort/patients.csv", "patient_id,label\np00,benign\n", " patients that "),
         ("splits.csv", None, "cannot be read (No such file or directory). Make the splits again"),
         ("splits.csv", "patient_id,fold\np00,0\n", "must have the columns patient_id, fold, part"),

@@ -56,7 +56,7 @@ QUIET = {
     ),
     "message on a store": ("images/store.py", "is missing from the store", "is not in the store"),
     "message on splits": ("splits.py", "there is no such file", "is missing"),
-    "message on labels": ("fits/inputs.py", "has patients of class", "knows patients of class"),
+    "message on labels": ("fits/inputs.py", "has patients of no class", "knows patients of no class"),
     "docstring on stored files": ("stored.py", "Return the array of a store", "Return the canvases of a store"),
     "reason of a ruling": ("config/augment_contract.py", "the brightness of a colour is the speed of flow", "no"),
 }
@@ -110,7 +110,7 @@ DECIDING = {
     "missing values in the index": ("stored.py", "keep_default_na=False,\n        conv", "conv", EVERY),
     "type of parts": ("stored.py", '{"patient_id": str, "part": str}', '{"patient_id": str}', EVERY),
     "how a store is mapped": ("stored.py", 'open_memmap(npy, mode="r")', 'open_memmap(npy, mode="c")', EVERY),
-    "check of canvases": ("training/examples.py", "hexdigest() != known", "hexdigest() in known", EVERY),
+    "check of canvases": ("training/examples.py", "(canvas) != known", "(canvas) in known", EVERY),
     "new module in training": ("training/more.py", None, "CHANGED = True\n", EVERY),
     "legality of a transform": (
         *("config/augment_contract.py", 'Ruling("gain", False, _CDFI', 'Ruling("gain", True, _CDFI'),
