@@ -238,20 +238,25 @@ def write_stores(study: Study) -> None:
         np.save(layout.store(modality), np.stack([images[name, modality] for name in classes]))
 
 
-def write_results(study: Study, simulated: bool = True, panels: bool = True) -> None:
-    """Everything the report reads, below the study's results folder; pictures of `panels` are stand-ins."""
+def write_scores(study: Study, simulated: bool = True) -> None:
+    """What tables and figures are made from, below the study's results folder."""
     layout, predictions = Layout(study.results), make_predictions(study)
     patients = predictions[["patient_id", "label"]].drop_duplicates().assign(hospital="A", simulated=simulated)
     write_csv(patients, layout.cohort.patients)
     write_csv(predictions, layout.predictions)
-    gathered = Gathered(study)
-    metrics = make_metrics(gathered.scored, study)
+    metrics = make_metrics(Gathered(study).scored, study)
     write_csv(metrics, layout.metrics)
     write_csv(make_effects(metrics, study), layout.effects)
     write_cells(study)
     write_stores(study)
     limits = {"population_auc": 0.93, "population_n": 100000, "cohort_auc": 0.91, "cohort_n": 90}
     write_json(dict.fromkeys(study.grid.modalities, limits), layout.cohort.ceiling)
+
+
+def write_results(study: Study, simulated: bool = True, panels: bool = True) -> None:
+    """Everything the report reads, below the study's results folder; pictures of `panels` are stand-ins."""
+    write_scores(study, simulated)
+    layout, gathered = Layout(study.results), Gathered(study)
     for exhibit in figures_of(study):
         figure = draw_figure(exhibit, study, gathered)
         save_figure(figure, {suffix: exhibit.path(layout, suffix) for suffix in study.figures.formats})

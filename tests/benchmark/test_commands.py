@@ -1,0 +1,152 @@
+"""Time from typing a command to its end: help, check, and the plan of a grid by Snakemake."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from sonogrid.config.backbone_names import known_backbones
+from sonogrid.perf.measuring import measure
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = ("Snakefile", "config.yaml", "rules", "slurm", "workflow")
+SIZES = {36: (2, 2, 3), 1200: (8, 10, 5), 12000: (80, 10, 5)}
+"""Cells -> number of backbones, of inits, of folds; three modalities."""
+
+
+LAUNCHER = """
+import json, os, subprocess, sys
+for line in sys.stdin:
+    arguments, folder, output = json.loads(line)
+    with open(output, "wb") as said:
+        process = subprocess.Popen(arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+    print(os.waitstatus_to_exitcode(status), used.ru_maxrss, flush=True)
+"""
+"""A small process that starts commands: what it starts does not begin with the peak memory of this large one."""
+
+
+class Ended(NamedTuple):
+    """How a command ended: exit code, what it said, and its peak memory in bytes."""
+
+    code: int
+    text: str
+    peak_bytes: int
+
+
+Run = Callable[[Sequence[str], Path], Ended]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs a module of this Python in a folder."""
+    output = tmp_path_factory.mktemp("launcher") / "said.txt"
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", LAUNCHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert launcher.stdin is not None and launcher.stdout is not None
+
+    def run(arguments: Sequence[str], folder: Path) -> Ended:
+        assert launcher.stdin is not None and launcher.stdout is not None
+        line = json.dumps([[sys.executable, "-m", *arguments], str(folder), str(output)])
+        print(line, file=launcher.stdin, flush=True)
+        code, kilobytes = map(int, launcher.stdout.readline().split())
+        return Ended(code, output.read_text(encoding="utf-8"), kilobytes * 1024)
+
+    yield run
+    launcher.stdin.close()
+    launcher.wait()
+    launcher.stdout.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the workflow of this repository, without results."""
+    for name in WORKFLOW:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def study(cells: int) -> dict[str, object]:
+    """A configuration above config.yaml whose grid has this many cells."""
+    backbones, inits, folds = SIZES[cells]
+    named = {f"init{number}": {"source": "random"} for number in range(inits)}
+    grid = {"backbones": sorted(known_backbones())[:backbones], "inits": list(named)}
+    return {"inits": named, "grid": grid, "splits": {"folds": folds}, "statistics": {"pretraining_effect": None}}
+
+
+def test_help(benchmark: BenchmarkFixture, run: Run, tmp_path: Path) -> None:
+    """`sonogrid --help`."""
+
+    def check(ended: Ended) -> None:
+        assert ended.code == 0 and "usage: sonogrid" in ended.text, ended.text
+
+    command = ["sonogrid.cli", "--help"]
+    measure(
+        benchmark,
+        lambda: run(command, tmp_path),
+        check=check,
+        unit="command",
+        inputs=command,
+        numbers=lambda _: None,
+        once=True,
+        peak_bytes=lambda ended: ended.peak_bytes,
+    )
+
+
+def test_check(benchmark: BenchmarkFixture, run: Run, folder: Path) -> None:
+    """`sonogrid check` of the study as shipped."""
+
+    def check(ended: Ended) -> None:
+        assert ended.code == 0 and "36 cells" in ended.text, ended.text
+
+    command = ["sonogrid.cli", "check", "--config", "config.yaml"]
+    measure(
+        benchmark,
+        lambda: run(command, folder),
+        check=check,
+        unit="command",
+        inputs=command,
+        numbers=lambda _: None,
+        once=True,
+        peak_bytes=lambda ended: ended.peak_bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    "cells", [36, pytest.param(1200, marks=pytest.mark.full), pytest.param(12000, marks=pytest.mark.full)]
+)
+def test_plan(benchmark: BenchmarkFixture, run: Run, folder: Path, cells: int) -> None:
+    """`snakemake -n`: what a user waits for before the first job of a grid."""
+    (folder / "changes.yaml").write_text(yaml.safe_dump(study(cells)), encoding="utf-8")
+
+    def check(ended: Ended) -> None:
+        assert ended.code == 0 and trained(ended) == cells, ended.text[-2000:]
+
+    def trained(ended: Ended) -> int:
+        found = re.search(r"= ([\d,]+) cells", ended.text)
+        return int(found[1].replace(",", "")) if found else 0
+
+    command = ["snakemake", "-n", "--quiet", "all", "--configfile", "changes.yaml"]
+    measure(
+        benchmark,
+        lambda: run(command, folder),
+        check=check,
+        unit="cell",
+        count=cells,
+        inputs=[command, study(cells)],
+        numbers=trained,
+        once=True,
+        peak_bytes=lambda ended: ended.peak_bytes,
+    )
