@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test slurm-test lint perf lock schema modules
+.PHONY: help demo test slurm-test lint bench perf perf-study lock schema modules
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
@@ -25,7 +25,7 @@ demo: $(READY)  ## run the shipped study: a simulated cohort and a small grid
 
 test: $(READY)  ## the whole test suite, offline, no GPU
 	OMP_NUM_THREADS=1 pytest tests/unit tests/property tests/workflow -n 2 --dist worksteal
-	OMP_NUM_THREADS=1 pytest tests/benchmark --benchmark-columns=median,iqr,rounds
+	OMP_NUM_THREADS=1 pytest tests/benchmark --benchmark-disable
 
 slurm-test: $(READY)  ## the workflow on a real SLURM, which this installs (apt, root), starts and stops
 	tests/slurm/run.sh
@@ -37,8 +37,16 @@ lint: $(READY)  ## ruff, snakefmt, snakemake --lint, mypy
 	snakemake --lint
 	mypy
 
-perf: $(READY)  ## measure and print the benchmarks, with a JSON under .benchmarks/
-	pytest tests/benchmark --benchmark-autosave
+bench: $(READY)  ## measure and print the benchmarks, with a JSON under .benchmarks/
+	OMP_NUM_THREADS=1 pytest tests/benchmark -m "not full" --benchmark-autosave --benchmark-columns=median,iqr,rounds
+
+BASE ?= main
+HEAD ?= HEAD
+perf: $(READY)  ## is HEAD slower than BASE? make perf BASE=main; FLAGS="--suite full --minutes 120"
+	sonogrid perf compare $(BASE) $(HEAD) $(FLAGS)
+
+perf-study: $(READY)  ## how often that errs: record identical code, replay it, write docs/performance.md (hours)
+	python tests/tools/study_perf.py
 
 schema: $(READY)  ## make workflow/schemas/config.schema.json from src/sonogrid/config/study.py
 	sonogrid schema > workflow/schemas/config.schema.json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 import traceback
@@ -29,6 +30,7 @@ examples:
   sonogrid check --config config.yaml studies/busbra.yaml
   sonogrid plan --check
   sonogrid train --backbone test_resnet --init scratch --modality bmode --seed 0 --fold 0 1 2
+  sonogrid perf compare main HEAD
 
 A stage reads the configuration (--config, default config.yaml) and finds its files below the results folder.
 Snakemake calls these commands with --study -, the part of the configuration that a stage depends on, as JSON
@@ -72,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"sonogrid {sonogrid.__version__}")
     root.add_argument("--log", type=Path, help="write progress to this file; failures are shown as well")
     commands = root.add_subparsers(title="stages, in running order", metavar="STAGE", required=True)
-    for add_stages in (_add_configuration, _add_data, _add_fitting, _add_results):
+    for add_stages in (_add_configuration, _add_data, _add_fitting, _add_results, _add_perf):
         add_stages(commands)
     return root
 
@@ -211,6 +213,37 @@ def _add_results(commands: Commands) -> None:
     _stage(commands, stages.report, "write the self-contained report.html")
 
 
+PERF_EPILOG = """\
+example:
+  sonogrid perf compare main HEAD --margin 0.05
+
+Exit codes: 0 not slower; 3 slower beyond the margin; 4 cannot tell; 5 could not measure; 6 not slower, but no longer
+the same numbers; 7 a law of tests/property no longer holds. Slower comes before all others.
+"""
+
+
+def _add_perf(commands: Commands) -> None:
+    text = "compare the speed of two commits of this repository"
+    perf = commands.add_parser("perf", help=text, description=text[0].upper() + text[1:] + ".")
+    compare = _command(
+        perf.add_subparsers(title="commands", metavar="COMMAND", required=True),
+        stages.compare,
+        "say of every benchmark whether HEAD is slower than BASE, by processes of both in turn",
+    )
+    compare.epilog, compare.formatter_class = PERF_EPILOG, argparse.RawDescriptionHelpFormatter
+    compare.add_argument("base", metavar="BASE", help="commit that is compared with, as main")
+    compare.add_argument("head", metavar="HEAD", nargs="?", default="HEAD", help="commit that is judged (default HEAD)")
+    compare.add_argument("--suite", choices=("fast", "full"), default="fast", help="benchmarks (default fast)")
+    compare.add_argument("--margin", type=_share, default=0.05, help="loss that is let pass, as a share (default 0.05)")
+    compare.add_argument(
+        "--minutes", type=_positive, default=15.0, help="begin nothing that would end later (default 15)"
+    )
+    compare.add_argument("--seed", type=_number, default=1, help="draws which side of a pair runs first (default 1)")
+    compare.add_argument("--no-laws", action="store_true", help="leave out the laws of tests/property")
+    compare.add_argument("--out", type=Path, default=Path(".benchmarks"), help="folder of compare.json and compare.md")
+    compare.add_argument("--planted", default="", help=argparse.SUPPRESS)
+
+
 def _axis(command: argparse.ArgumentParser, axis: str, nargs: str | None = None) -> None:
     kind = _number if axis in NUMBERED else str
     command.add_argument(f"--{axis}", type=kind, nargs=nargs, required=True, help=AXIS_HELP.get(axis, axis))
@@ -222,6 +255,17 @@ def _whole_number(text: str, least: int) -> int:
     return int(text)
 
 
+def _real_number(text: str, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= most:
+        raise argparse.ArgumentTypeError(f"must be a number above 0 and at most {most:g}, not {text!r}")
+    return number
+
+
+_share, _positive = partial(_real_number, most=1), partial(_real_number, most=1e6)
 _number, _count = partial(_whole_number, least=0), partial(_whole_number, least=1)
 
 

@@ -11,11 +11,12 @@ import json
 import sys
 from argparse import Namespace
 from itertools import product
+from pathlib import Path
 
 from sonogrid.config.load import load_files
 from sonogrid.config.study import Study, json_schema
 from sonogrid.console import progress
-from sonogrid.files import write_csv
+from sonogrid.files import write_csv, write_json
 from sonogrid.grid import AXES, Cell, Grid, cohort_seed, derive_seed
 from sonogrid.layout import Layout, refuse_former_results
 from sonogrid.problems import InputError, Problem
@@ -196,3 +197,31 @@ def report(study: Study, _: Namespace) -> None:
     from sonogrid.reporting.report import write_report
 
     write_report(study)
+
+
+def compare(options: Namespace) -> None:
+    """Compare the speed of two commits, show it, and exit with the code of the verdict."""
+    from rich.console import Console
+
+    from sonogrid.perf.gate import Request, run_gate
+    from sonogrid.perf.limits import Plan
+    from sonogrid.perf.show import WIDTH, as_json, show, write_summary
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    request = Request(
+        options.base,
+        options.head,
+        options.suite,
+        Plan(margin=options.margin),
+        options.minutes,
+        options.seed,
+        not options.no_laws,
+        options.planted,
+    )
+    page = run_gate(request, Path.cwd())
+    write_json(as_json(page), options.out / "compare.json")
+    write_summary(page, options.out / "compare.md")
+    show(page, console)
+    sys.exit(page.exit.value)

@@ -16,7 +16,7 @@ ROOMS = (
     *("dicom", "cohort", "images", "splits", "audit"),
     *("training", "fits", "jobs"),
     *("evaluation", "reporting", "cluster"),
-    *("stages", "cli"),
+    *("perf", "stages", "cli"),
 )
 """From top to bottom, as in CONTRIBUTING.md: a module imports from its own room and from rooms above it."""
 

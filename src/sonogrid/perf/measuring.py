@@ -7,12 +7,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from pytest_benchmark.fixture import BenchmarkFixture
 
 Result = TypeVar("Result")
 SECONDS, LEAST_ROUNDS, MOST_ROUNDS = 0.06, 3, 100
@@ -25,8 +22,20 @@ PLANTED = "SONOGRID_PERF_PLANTED"
 """Environment variable of the study of the gate: JSON, benchmark -> factor by which its operation is slowed down."""
 
 
+class Benchmark(Protocol):
+    """What is used of the `benchmark` fixture of pytest-benchmark."""
+
+    name: str
+    extra_info: dict[str, Any]
+
+    @property
+    def disabled(self) -> bool: ...
+
+    def pedantic(self, target: Callable[[], Any], *, rounds: int) -> Any: ...
+
+
 def measure(
-    benchmark: BenchmarkFixture,
+    benchmark: Benchmark,
     operation: Callable[[], Result],
     *,
     check: Callable[[Result], None],
@@ -44,7 +53,7 @@ def measure(
     same when only the speed changes; None if there is none. `once`: one timed call, for commands of a second or more.
     `peak_bytes`: peak memory of a command; otherwise it is what the first call adds to the memory of this process.
     """
-    operation = _slowed(operation, benchmark.name)
+    operation = _slowed(operation, benchmark_name(benchmark.name))
     calls = int(os.environ.get(CALLS, "0"))
     before = _reset_peak()
     if calls or once or benchmark.disabled:
@@ -56,7 +65,7 @@ def measure(
         # The first call imports and fills caches; the second says how many fit into the time.
         began = time.perf_counter()
         operation()
-        rounds = round(SECONDS / (time.perf_counter() - began))
+        rounds = round(SECONDS / max(time.perf_counter() - began, 1e-9))
         benchmark.pedantic(operation, rounds=min(max(rounds, LEAST_ROUNDS), MOST_ROUNDS))
     check(result)
     kept = numbers(result)
@@ -68,6 +77,11 @@ def measure(
         "numbers": None if kept is None else digest_of(kept),
         "peak_bytes": peak_bytes(result) if peak_bytes else max(0, peak - before),
     }
+
+
+def benchmark_name(test: str) -> str:
+    """Return the name of a benchmark: that of its test without the prefix, as "inference[resnet18-16-cpu]"."""
+    return test.removeprefix("test_")
 
 
 def digest_of(value: object) -> str:

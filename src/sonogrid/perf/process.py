@@ -8,14 +8,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from sonogrid.perf import control
-from sonogrid.perf.measuring import PROTOCOL
+from sonogrid.perf.measuring import PROTOCOL, benchmark_name
 
 SUITE = Path("tests", "benchmark")
 CONTROL = "control"
@@ -25,6 +25,8 @@ SUITES = {"fast": "not full", "full": ""}
 SECONDS = {"fast": 600.0, "full": 3600.0}
 """How long one process of a suite may take before it is ended as hanging."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+LONGEST = 300
+"""Characters of a reason that are kept."""
 TAIL = 6
 """Lines of what pytest said that are shown of a process that failed."""
 
@@ -76,17 +78,16 @@ def run_process(
     nodes: Collection[str] | None = None,
     environment: Mapping[str, str] | None = None,
     options: Collection[str] = (),
+    prefix: Collection[str] = (),
 ) -> Outcome:
-    """Run the benchmarks of a side's suite, or only those of some node ids, and the control, in one fresh process.
-
-    The process is the leader of a session of its own, which is killed whatever ends this call.
-    """
+    """Run the benchmarks of a side's suite, or only those of some node ids, and the control, in one fresh process."""
     with tempfile.TemporaryDirectory(prefix="sonogrid-perf-") as name:
         folder = Path(name)
         apart = folder / "control"
         apart.mkdir()
         shutil.copy(control.__file__, apart / "test_control.py")
         command = [
+            *prefix,
             *(str(side.python), "-m", "pytest", "-q", "--rootdir", str(side.folder)),
             *("-c", str(side.folder / "pyproject.toml"), "-p", "no:cacheprovider", "-p", "no:xdist"),
             *("--continue-on-collection-errors", "--basetemp", str(folder / "tmp")),
@@ -96,12 +97,17 @@ def run_process(
         ]
         command += ["-m", SUITES[suite], str(SUITE)] if nodes is None else sorted(nodes)
         command.append(str(apart / "test_control.py"))
-        code, said = _run(command, side, environment or {}, SECONDS[suite])
+        code, said = run_in_tree(command, side, environment or {}, SECONDS[suite])
         return _outcome(code, said, folder, side)
 
 
-def _run(command: list[str], side: Side, environment: Mapping[str, str], seconds: float) -> tuple[int | None, str]:
-    """Run a command in the tree of a side; return its exit code, None if it hung, and what it said."""
+def run_in_tree(
+    command: Sequence[str], side: Side, environment: Mapping[str, str], seconds: float
+) -> tuple[int | None, str]:
+    """Run a command in the tree of a side with its package; return its exit code, None if it hung, and what it said.
+
+    It leads a session of its own, which is killed whatever ends this call.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
     given = kept | ONE_THREAD | {"PYTHONPATH": str(side.folder / "src")} | dict(environment)
     with tempfile.TemporaryFile() as output:
@@ -136,32 +142,39 @@ def _kill_session(process: subprocess.Popen[bytes]) -> None:
 
 def _outcome(code: int | None, said: str, folder: Path, side: Side) -> Outcome:
     """Read what a process left; see Outcome."""
-    last = " / ".join(line.strip() for line in said.splitlines()[-TAIL:] if line.strip())
     if code is None:
         return Outcome(failed="did not end in time")
     try:
         times = json.loads((folder / "times.json").read_text(encoding="utf-8"))
-        tests = ElementTree.parse(folder / "tests.xml")
+        broken = {benchmark_name(test): reason for test, reason in failures(folder / "tests.xml")[1].items()}
     except (OSError, ValueError, ElementTree.ParseError):
-        return Outcome(failed=f"pytest ended with exit code {code}: {last}")
-    measured = {_name(row["name"]): _measured(row) for row in times["benchmarks"]}
-    broken = {
-        _name(test.get("name", "")): " ".join(str(fault.get("message", "")).split())
-        for test in tests.iter("testcase")
-        for fault in (*test.iter("failure"), *test.iter("error"))
+        return Outcome(failed=f"pytest ended with exit code {code}: {last_lines(said)}")
+    # What failed its check was timed all the same.
+    measured = {
+        name: _measured(row) for row in times["benchmarks"] if (name := benchmark_name(row["name"])) not in broken
     }
-    package = next(
-        (row["extra_info"].get("package") for row in times["benchmarks"] if _name(row["name"]) == CONTROL), ""
-    )
+    of_control = (row["extra_info"] for row in times["benchmarks"] if benchmark_name(row["name"]) == CONTROL)
+    package = next((said.get("package") for said in of_control), None)
     if package and not Path(package).is_relative_to(side.folder):
         return Outcome(failed=f"imported {package}, which is not the package of {side.name}")
     if CONTROL not in measured:
-        return Outcome(failed=f"the control did not run: {broken.get(CONTROL, last)}")
+        return Outcome(failed=f"the control did not run: {broken.get(CONTROL, last_lines(said))}")
     return Outcome(measured, broken)
 
 
-def _name(test: str) -> str:
-    return test.removeprefix("test_")
+def failures(report: Path) -> tuple[int, dict[str, str]]:
+    """Return how many tests a report of pytest in JUnit's form holds, and those that failed with the first reason."""
+    tests = list(ElementTree.parse(report).iter("testcase"))
+    broken: dict[str, str] = {}
+    for test in tests:
+        for fault in (*test.iter("failure"), *test.iter("error")):
+            broken.setdefault(test.get("name", ""), " ".join(str(fault.get("message", "")).split())[:LONGEST])
+    return len(tests), broken
+
+
+def last_lines(said: str) -> str:
+    """Return the last lines of what a process said, in one line."""
+    return " / ".join(line.strip() for line in said.splitlines()[-TAIL:] if line.strip())
 
 
 def _measured(row: Mapping[str, Any]) -> Measured:

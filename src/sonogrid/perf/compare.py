@@ -1,0 +1,269 @@
+"""The gate: fresh processes of two sides in turn, and after some of them a look at every ratio that is still open."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from sonogrid.console import Advance, silent
+from sonogrid.perf.limits import Limits, Plan, is_open, limits_so_far, signed_rank_limits
+from sonogrid.perf.process import CONTROL, Measured, Outcome, Side
+from sonogrid.perf.verdicts import CouldNotMeasureError, Verdict, verdict_of
+from sonogrid.problems import Problem, Problems
+
+CONTROL_ERROR = 0.001
+"""Probability, for each direction, that the control of a fair comparison seems to differ."""
+CONTROL_TOLERANCE = 0.01
+"""By how much the control must differ for certain before the comparison is given up."""
+NOTHING = Limits(math.nan, -math.inf, math.inf, 0)
+
+Run = Callable[[Side, Collection[str] | None], Outcome]
+"""Runs one fresh process of a side: all benchmarks of its suite, or those of some node ids, and the control."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One benchmark of both sides.
+
+    `seconds`, `peak_bytes`: medians over processes of base and head. `numbers`: same, other, vary (from process to
+    process), or none, where a result is not compared. `nodes`: its node id by side. `witness`: what is
+    known besides of one that is slower.
+    """
+
+    name: str
+    verdict: Verdict
+    limits: Limits = NOTHING
+    reason: str = ""
+    unit: str = ""
+    count: int = 1
+    seconds: tuple[float, float] = (math.nan, math.nan)
+    peak_bytes: tuple[float, float] = (0, 0)
+    numbers: str = "none"
+    ratios: tuple[float, ...] = ()
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    witness: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that came of one gate run; `only_base`, `only_head`, `changed`: benchmarks that were not compared."""
+
+    rows: tuple[Compared, ...]
+    control: Compared
+    only_base: tuple[str, ...]
+    only_head: tuple[str, ...]
+    changed: tuple[str, ...]
+    pairs: int
+    order: tuple[str, ...]
+    seconds: float
+
+
+@dataclass
+class _Track:
+    """What is known of one benchmark so far, by side."""
+
+    nodes: dict[str, str]
+    of: Measured
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {"base": [], "head": []})
+    peaks: dict[str, list[float]] = field(default_factory=lambda: {"base": [], "head": []})
+    numbers: dict[str, set[str | None]] = field(default_factory=lambda: {"base": set(), "head": set()})
+    limits: Limits = NOTHING
+    open: bool = True
+    broken: str = ""
+
+    @property
+    def ratios(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Log of head over base, one per pair."""
+        return np.log(self.seconds["head"]) - np.log(self.seconds["base"])
+
+
+def order_of_pairs(pairs: int, seed: int) -> Iterator[tuple[str, str]]:
+    """Yield which side of each pair runs first: rounds A B B A or B A A B, drawn by the seed."""
+    draw = random.Random(seed)
+    for number in range(pairs):
+        if number % 2 == 0:
+            first = ("base", "head") if draw.random() < 0.5 else ("head", "base")
+        yield first if number % 2 == 0 else first[::-1]
+
+
+def compare(
+    base: Side,
+    head: Side,
+    plan: Plan,
+    run: Run,
+    minutes: float = math.inf,
+    seed: int = 1,
+    advance: Advance = silent,
+    clock: Callable[[], float] = time.monotonic,
+) -> Comparison:
+    """Compare two sides by the plan. `advance` is called once per pair, and counts left-out pairs at the end.
+
+    A first process of each side says which benchmarks it has; its times are not used, as it compiles and fills caches.
+    No pair begins that would likely end after `minutes`. Raise CouldNotMeasureError if a process of a side, its control
+    included, does not run at all.
+    """
+    began = clock()
+    sides = {"base": base, "head": head}
+    first = {name: run(side, None) for name, side in sides.items()}
+    _refuse_failed(first, "at the start")
+    tracks, fixed = _tracks(first)
+    if not tracks:
+        what = "no benchmark is there on both sides with the same unit and input"
+        raise CouldNotMeasureError([Problem("suite", what, "Compare commits whose suites have benchmarks in common")])
+    control = _Track({}, first["base"].measured[CONTROL])
+    order: list[str] = []
+    longest = 0.0
+    stopped = False
+    for number, pair in enumerate(order_of_pairs(plan.looks[-1], seed), start=1):
+        left = [track for track in tracks.values() if track.open]
+        if not left:
+            break
+        if clock() - began + longest > 60 * minutes:
+            stopped = True
+            break
+        pair_began = clock()
+        outcomes = {name: run(sides[name], [track.nodes[name] for track in left]) for name in pair}
+        _refuse_failed(outcomes, f"in pair {number}")
+        _take(outcomes, tracks, control, number)
+        order += pair
+        longest = max(longest, clock() - pair_began)
+        if number in plan.looks:
+            _look(tracks, plan, stopped=False)
+        advance(f"{sum(track.open for track in tracks.values())} open")
+    if stopped:
+        _look(tracks, plan, stopped=True)
+    pairs = len(order) // 2
+    advance("", plan.looks[-1] - pairs)
+    of_control = _control(control)
+    rows = [_row(name, track, plan, of_control) for name, track in tracks.items()]
+    return Comparison((*rows, *fixed), of_control, *_apart(first), pairs, tuple(order), clock() - began)
+
+
+def _refuse_failed(outcomes: Mapping[str, Outcome], when: str) -> None:
+    problems = Problems()
+    for name, outcome in outcomes.items():
+        if outcome.failed:
+            remedy = f"Run the suite of {name} by hand: make bench"
+            problems.add(name, f"its suite did not run {when}: {outcome.failed}", remedy)
+    if problems.found:
+        raise CouldNotMeasureError(problems.found)
+
+
+def _tracks(first: Mapping[str, Outcome]) -> tuple[dict[str, _Track], list[Compared]]:
+    """Return the benchmarks that can be compared, and rows for those that are broken on a side."""
+    base, head = first["base"], first["head"]
+    broken = [
+        Compared(name, Verdict.COULD_NOT, reason=_where_broken(name, first))
+        for name in sorted({*base.broken, *head.broken})
+    ]
+    tracks = {
+        name: _Track({side: outcome.measured[name].node for side, outcome in first.items()}, measured)
+        for name, measured in base.measured.items()
+        if name != CONTROL
+        and name in head.measured
+        and measured.key == head.measured[name].key
+        # Without a digest of its input nothing says that both sides did the same.
+        and measured.inputs is not None
+        if name not in base.broken and name not in head.broken
+    }
+    return tracks, broken
+
+
+def _where_broken(name: str, outcomes: Mapping[str, Outcome]) -> str:
+    said = {side: outcome.broken[name] for side, outcome in outcomes.items() if name in outcome.broken}
+    return f"fails on {' and '.join(said)}: {next(iter(said.values()))}"
+
+
+def _apart(first: Mapping[str, Outcome]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return benchmarks of base alone, of head alone, and those whose unit or input changed."""
+    base, head = (set(first[side].measured) | set(first[side].broken) for side in ("base", "head"))
+    both = (set(first["base"].measured) & set(first["head"].measured)) - {CONTROL}
+    changed = {
+        name
+        for name in both
+        if (old := first["base"].measured[name]).key != first["head"].measured[name].key or old.inputs is None
+    }
+    return tuple(sorted(base - head)), tuple(sorted(head - base)), tuple(sorted(changed))
+
+
+def _take(outcomes: Mapping[str, Outcome], tracks: Mapping[str, _Track], control: _Track, number: int) -> None:
+    """Add one pair to what is known; a benchmark that failed in it is given up."""
+    for side, outcome in outcomes.items():
+        control.seconds[side].append(outcome.measured[CONTROL].seconds)
+    for name, track in tracks.items():
+        if not track.open:
+            continue
+        missing = [side for side, outcome in outcomes.items() if name not in outcome.measured]
+        if missing:
+            reason = (
+                _where_broken(name, outcomes) if any(name in one.broken for one in outcomes.values()) else "is gone"
+            )
+            track.open, track.broken = False, f"{reason} (in pair {number}, not before)"
+            continue
+        for side, outcome in outcomes.items():
+            found = outcome.measured[name]
+            track.seconds[side].append(found.seconds)
+            track.peaks[side].append(found.peak_bytes)
+            track.numbers[side].add(found.numbers)
+
+
+def _look(tracks: Mapping[str, _Track], plan: Plan, stopped: bool) -> None:
+    """Compute the limits of every open benchmark, and close those whose verdict no further pair would change."""
+    for track in tracks.values():
+        if track.open:
+            track.limits = limits_so_far(track.ratios, plan, len(tracks), stopped)
+            track.open = is_open(track.limits, plan)
+
+
+def _control(track: _Track) -> Compared:
+    """Return the control, which could not be measured where its times differ by more than its tolerance for certain."""
+    limits = signed_rank_limits(track.ratios, CONTROL_ERROR, CONTROL_ERROR)
+    differs = limits.low > CONTROL_TOLERANCE or limits.high < -CONTROL_TOLERANCE
+    low, high = math.exp(limits.low), math.exp(limits.high)
+    reason = f"the control, which is the same on both sides, differs by x {low:.3f} to {high:.3f}" if differs else ""
+    verdict = Verdict.COULD_NOT if differs else Verdict.NOT_SLOWER
+    return replace(_facts(CONTROL, track, verdict), limits=limits, reason=reason)
+
+
+def _row(name: str, track: _Track, plan: Plan, control: Compared) -> Compared:
+    """Return a benchmark with its verdict; there is none where the control differs."""
+    reason = track.broken or control.reason
+    if reason:
+        return replace(_facts(name, track, Verdict.COULD_NOT), reason=reason)
+    return _facts(name, track, verdict_of(track.limits, plan))
+
+
+def _facts(name: str, track: _Track, verdict: Verdict) -> Compared:
+    return Compared(
+        name,
+        verdict,
+        limits=track.limits,
+        unit=track.of.unit,
+        count=track.of.count,
+        seconds=_medians(track.seconds),
+        peak_bytes=_medians(track.peaks),
+        numbers=_numbers(track.numbers["base"], track.numbers["head"]),
+        ratios=tuple(float(ratio) for ratio in track.ratios),
+        nodes=track.nodes,
+    )
+
+
+def _medians(values: Mapping[str, Sequence[float]]) -> tuple[float, float]:
+    base, head = (median(values[side]) if values[side] else math.nan for side in ("base", "head"))
+    return base, head
+
+
+def _numbers(base: set[str | None], head: set[str | None]) -> str:
+    """Return how the results of both sides compare."""
+    if base | head <= {None}:
+        return "none"
+    if len(base) > 1 or len(head) > 1:
+        return "vary"
+    return "same" if base == head else "other"

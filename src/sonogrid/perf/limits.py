@@ -1,0 +1,129 @@
+"""Limits of a ratio of times from paired processes, that hold under looking several times. Pure functions.
+
+A ratio is the log of head's time over base's in one pair of processes that ran next to each other. Which of the two
+ran first was drawn, so for identical code each log-ratio is as likely to have one sign as the other, whatever the
+drift and the tails of the machine: that is all that the signed-rank test of Wilcoxon (1945, doi:10.2307/3001968)
+needs. Its inversion gives limits for the shift (Hodges and Lehmann 1963, doi:10.1214/aoms/1177704172).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sequential rule, fixed before anything is measured.
+
+    `looks`: numbers of pairs after which the limits are computed. `shares`: of the error rates, how much each look may
+    spend; they sum to 1. By Bonferroni's inequality the rates hold for all looks and all benchmarks together, whatever
+    their dependence. `slower`: probability that any benchmark of identical code is called slower. `not_slower`:
+    probability that any benchmark that is slower by more than the margin is called not slower. `margin`: as a share.
+    """
+
+    looks: tuple[int, ...] = (16, 24, 32, 40)
+    shares: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
+    slower: float = 0.01
+    not_slower: float = 0.05
+    margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        if len(self.looks) != len(self.shares) or list(self.looks) != sorted(set(self.looks)):
+            raise ValueError("looks must grow, and have a share each")
+        if not math.isclose(sum(self.shares), 1):
+            raise ValueError("the shares of the looks must sum to 1")
+        if not 0 < self.margin < 10:
+            raise ValueError("the margin must be above 0 and below 10")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """A log-ratio: its estimate, and simultaneous one-sided limits; infinite while there are too few pairs."""
+
+    estimate: float
+    low: float
+    high: float
+    pairs: int
+
+    def ratio(self) -> tuple[float, float, float]:
+        """Return estimate and limits as ratios."""
+        return math.exp(self.estimate), math.exp(self.low), math.exp(self.high)
+
+
+@functools.cache
+def rank(pairs: int, alpha: float) -> int:
+    """Return the rank of the mean of two log-ratios that is a limit with error rate `alpha`; 0 if none is.
+
+    The largest k with P(W <= k - 1) <= alpha, W the sum of the ranks of the positive ones of `pairs` symmetric values.
+    """
+    chances = np.zeros(pairs * (pairs + 1) // 2 + 1)
+    chances[0] = 1.0
+    for place in range(1, pairs + 1):
+        moved = np.zeros_like(chances)
+        moved[place:] = chances[:-place]
+        chances = (chances + moved) / 2
+    # Sums of floats: what is equal to alpha up to their rounding counts as below it.
+    return int(np.searchsorted(np.cumsum(chances), alpha * (1 + 1e-12), side="right"))
+
+
+def signed_rank_limits(ratios: Floats, below: float, above: float) -> Limits:
+    """Return the Hodges-Lehmann estimate of n log-ratios and limits with error rates `below` and `above`."""
+    n = len(ratios)
+    if n == 0:
+        return Limits(math.nan, -math.inf, math.inf, 0)
+    first, second = np.triu_indices(n)
+    means = np.sort((ratios[first] + ratios[second]) / 2)
+    low, high = rank(n, below), rank(n, above)
+    return Limits(
+        float(np.median(means)),
+        float(means[low - 1]) if low else -math.inf,
+        float(means[-high]) if high else math.inf,
+        n,
+    )
+
+
+def limits_so_far(ratios: Floats, plan: Plan, family: int, stopped: bool = False) -> Limits:
+    """Return the limits after all looks that n log-ratios allow, in a family of so many benchmarks.
+
+    The limits of every look hold together, so the strictest of them do. `stopped`: no further pair will come (the time
+    is up, for example), so what the looks left over could spend is spent on a last one now.
+    """
+    n = len(ratios)
+    looks = [(look, share) for look, share in zip(plan.looks, plan.shares, strict=True) if look <= n]
+    left = 1 - sum(share for _, share in looks)
+    if stopped and left > 1e-9 and n:
+        looks.append((n, left))
+    found = [
+        signed_rank_limits(ratios[:look], share * plan.slower / family, share * plan.not_slower / family)
+        for look, share in looks
+    ]
+    last = signed_rank_limits(ratios, 0.0, 0.0)
+    low, high = max((one.low for one in found), default=-math.inf), min((one.high for one in found), default=math.inf)
+    return Limits(last.estimate, low, high, n)
+
+
+def is_open(limits: Limits, plan: Plan) -> bool:
+    """Whether more pairs could still change the verdict: neither within the margin nor clearly beyond it."""
+    beyond = math.log1p(plan.margin)
+    return limits.high >= beyond and limits.low <= beyond
+
+
+def follow(ratios: Sequence[float] | Floats, plan: Plan, family: int) -> Limits:
+    """Return the limits with which a gate that sees these log-ratios one after the other ends."""
+    values = np.asarray(ratios, dtype=np.float64)
+    found = Limits(math.nan, -math.inf, math.inf, 0)
+    for look in plan.looks:
+        if look > len(values):
+            break
+        found = limits_so_far(values[:look], plan, family)
+        if not is_open(found, plan):
+            break
+    return found

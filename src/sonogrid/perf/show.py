@@ -1,0 +1,266 @@
+"""A comparison as people and programs read it: a table for a terminal, Markdown, and JSON."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sonogrid.perf.compare import Compared, Comparison
+from sonogrid.perf.laws import Laws
+from sonogrid.perf.limits import Limits, Plan
+from sonogrid.perf.verdicts import Exit, Verdict
+
+ORDER = (Verdict.SLOWER, Verdict.COULD_NOT, Verdict.CANNOT_TELL, Verdict.WITHIN, Verdict.NOT_SLOWER)
+STYLES = {Verdict.SLOWER: "bold red", Verdict.COULD_NOT: "magenta", Verdict.CANNOT_TELL: "yellow"}
+EXIT_STYLES = {Exit.SLOWER: "bold red", Exit.BROKEN_LAW: "bold red", Exit.COULD_NOT: "bold magenta"}
+COLUMNS = ("benchmark", "base", "head / base", "verdict", "pairs")
+PREFIXES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+PEAK_SHOWN = 1.05
+"""Ratio of peak memory from which it is told."""
+WIDTH = 100
+SAID = {
+    Exit.NOT_SLOWER: "not slower",
+    Exit.SLOWER: "slower",
+    Exit.CANNOT_TELL: "cannot tell",
+    Exit.COULD_NOT: "could not measure",
+    Exit.OTHER_NUMBERS: "not slower, but no longer the same numbers",
+    Exit.BROKEN_LAW: "a law no longer holds",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that is said of a comparison."""
+
+    base: str
+    head: str
+    suite: str
+    plan: Plan
+    comparison: Comparison
+    laws: Laws | None
+    exit: Exit
+    remarks: Sequence[str]
+    circumstances: Mapping[str, Any]
+
+    @property
+    def rows(self) -> list[Compared]:
+        """The benchmarks, what a reader must act on first, the largest ratios first."""
+        return sorted(self.comparison.rows, key=lambda row: (ORDER.index(row.verdict), -_known(row.limits), row.name))
+
+
+def _known(limits: Limits) -> float:
+    return -math.inf if math.isnan(limits.estimate) else limits.estimate
+
+
+def cells(row: Compared) -> tuple[str, str, str, str, str]:
+    """Return a benchmark as texts under COLUMNS: base's time per unit, the ratio with its limits, the verdict."""
+    return row.name, per_unit(row), ratio(row.limits), row.verdict.value, str(row.limits.pairs or "")
+
+
+def per_unit(row: Compared) -> str:
+    """Return base's time per unit of work, as "1.2 ms/image"."""
+    seconds = row.seconds[0] / row.count
+    if not math.isfinite(seconds):
+        return ""
+    name, size = next((one for one in PREFIXES if seconds >= one[1]), PREFIXES[-1])
+    return f"{seconds / size:.3g} {name}/{row.unit}"
+
+
+def ratio(limits: Limits) -> str:
+    """Return a ratio with its simultaneous one-sided limits, as "1.02 [0.98, 1.06]"; a limit may be absent."""
+    if not limits.pairs:
+        return ""
+    estimate, low, high = limits.ratio()
+    return f"{estimate:.3f} [{low:.3f}, {f'{high:.3f}' if math.isfinite(high) else '-'}]"
+
+
+def notes(page: Page) -> list[str]:
+    """Return what the table does not say, one sentence each."""
+    made, found = page.comparison, [*page.remarks]
+    plan = page.plan
+    found.append(
+        f"Limits are one-sided and hold for all benchmarks and looks together: identical code is called slower in at "
+        f"most {plan.slower:.0%} of runs, a loss beyond {plan.margin:.0%} not slower in at most {plan.not_slower:.0%}."
+    )
+    reasons: dict[str, list[str]] = {}
+    for row in page.rows:
+        if row.reason:
+            reasons.setdefault(row.reason, []).append(row.name)
+    found += [f"Could not measure {_listed(names)}: {reason}." for reason, names in reasons.items()]
+    found += _about_numbers(made.rows)
+    found += [
+        f"Peak memory of {row.name}: {row.peak_bytes[0] / 1e6:.0f} -> {row.peak_bytes[1] / 1e6:.0f} MB."
+        for row in page.rows
+        if row.peak_bytes[1] > PEAK_SHOWN * max(row.peak_bytes[0], 1e6)
+    ]
+    for names, what in (
+        (made.only_head, "New, not compared"),
+        (made.only_base, "Gone, not compared"),
+        (made.changed, "With another unit or input, not compared"),
+    ):
+        if names:
+            found.append(f"{what}: {_listed(names)}.")
+    found += _about_laws(page.laws)
+    for row in page.rows:
+        found += _about_witness(row)
+    return found
+
+
+def _about_numbers(rows: Iterable[Compared]) -> list[str]:
+    """Return which results are not what they were, whatever their speed."""
+    by_kind: dict[str, list[str]] = {}
+    for row in rows:
+        by_kind.setdefault(row.numbers, []).append(row.name)
+    said = []
+    if "other" in by_kind:
+        said.append(f"No longer the same numbers: {_listed(by_kind['other'])}.")
+    if "vary" in by_kind:
+        said.append(f"Numbers vary from process to process: {_listed(by_kind['vary'])}.")
+    return said
+
+
+def _about_laws(laws: Laws | None) -> list[str]:
+    if laws is None:
+        return ["The laws of tests/property were not tested (--no-laws)."]
+    if laws.failed:
+        return [f"{laws.failed}."]
+    said = [f"{laws.tested} laws of tests/property tested, {len(laws.broken)} no longer hold."]
+    if laws.broken:
+        said.append(f"Laws that head breaks: {_listed(laws.broken)}.")
+    if laws.on_both:
+        said.append(f"Laws that both sides break: {_listed(laws.on_both)}.")
+    return said
+
+
+def _about_witness(row: Compared) -> list[str]:
+    if not row.witness:
+        return []
+    counted = row.witness["instructions"]
+    if isinstance(counted, dict):
+        text = f"{counted['base']:.4g} -> {counted['head']:.4g} per call (x {counted['head'] / counted['base']:.3f})"
+    else:
+        text = counted
+    said = [f"Instructions of {row.name}: {text}."]
+    for side, rows in row.witness["profiles"].items():
+        top = "; ".join(f"{one['function']} {one['ms']:.2f} ms" for one in rows[:3])
+        said.append(f"Profile of {row.name} on {side}: {top or 'none'}.")
+    return said
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+def headline(page: Page) -> str:
+    """Return the verdict in one line."""
+    counts = Counter(row.verdict for row in page.comparison.rows)
+    parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in ORDER if counts[verdict])
+    made = page.comparison
+    return (
+        f"{page.head} against {page.base}: {SAID[page.exit]} (exit code {page.exit.value}); {parts}; "
+        f"{made.pairs} pairs of processes in {made.seconds / 60:.0f} min"
+    )
+
+
+def show(page: Page, console: Console) -> None:
+    """Print the table and its notes."""
+    table = Table(box=None, pad_edge=False)
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in ("base", "head / base", "pairs") else "left", no_wrap=True)
+    for row in page.rows:
+        table.add_row(*map(Text, cells(row)), style=STYLES.get(row.verdict, ""))
+    console.print(table)
+    for note in notes(page):
+        console.print(note, style="dim", markup=False, highlight=False)
+    console.print(headline(page), style=EXIT_STYLES.get(page.exit, "bold"), markup=False, highlight=False)
+
+
+def as_markdown(page: Page) -> str:
+    """Return the page as Markdown, for the summary of a CI job."""
+    lines = [f"### Speed: {_markdown(headline(page))}", "", f"| {' | '.join(COLUMNS)} |", "|---|---:|---:|---|---:|"]
+    lines += [f"| {' | '.join(map(_markdown, cells(row)))} |" for row in page.rows]
+    lines += ["", *(f"- {_markdown(note)}" for note in notes(page))]
+    for row in page.rows:
+        lines += _profiles(row)
+    return "\n".join(lines) + "\n"
+
+
+def _profiles(row: Compared) -> list[str]:
+    """Return the profiles of both sides as a folded table."""
+    if not row.witness:
+        return []
+    lines = ["", f"<details><summary>Profiles of {_markdown(row.name)}</summary>", ""]
+    lines += ["| side | function | own time, ms per call | calls |", "|---|---|---:|---:|"]
+    for side, rows in row.witness["profiles"].items():
+        lines += [f"| {side} | {_markdown(one['function'])} | {one['ms']:.3f} | {one['calls']} |" for one in rows]
+    return [*lines, "", "</details>"]
+
+
+def _markdown(text: object) -> str:
+    """Return text that Markdown shows as it is: names of commits and tests come from a contributor."""
+    shown = "".join(one if one.isprintable() else " " for one in str(text))
+    for sign, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`"), ("@", "&#64;")):
+        shown = shown.replace(sign, written)
+    return shown
+
+
+def as_json(page: Page) -> dict[str, Any]:
+    """Return everything, for programs: limits as ratios, null where there is none."""
+    return {
+        "base": page.base,
+        "head": page.head,
+        "suite": page.suite,
+        "plan": asdict(page.plan),
+        "exit": {"code": page.exit.value, "said": SAID[page.exit]},
+        "benchmarks": [_row(row) for row in page.rows],
+        "control": _row(page.comparison.control),
+        "only_base": page.comparison.only_base,
+        "only_head": page.comparison.only_head,
+        "changed": page.comparison.changed,
+        "laws": None if page.laws is None else asdict(page.laws),
+        "notes": notes(page),
+        "order": page.comparison.order,
+        "seconds": page.comparison.seconds,
+        "circumstances": dict(page.circumstances),
+    }
+
+
+def _row(row: Compared) -> dict[str, Any]:
+    estimate, low, high = (_finite(value) for value in row.limits.ratio())
+    return {
+        "name": row.name,
+        "verdict": row.verdict.value,
+        "reason": row.reason,
+        "unit": row.unit,
+        "count": row.count,
+        "seconds": dict(zip(("base", "head"), map(_finite, row.seconds), strict=True)),
+        "peak_bytes": dict(zip(("base", "head"), map(_finite, row.peak_bytes), strict=True)),
+        "ratio": {"estimate": estimate, "low": low, "high": high, "pairs": row.limits.pairs},
+        "numbers": row.numbers,
+        "log_ratios": row.ratios,
+        "witness": row.witness,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def write_summary(page: Page, file: Path) -> None:
+    """Write Markdown to a file, and to the summary of a GitHub job if this is one."""
+    text = as_markdown(page)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as job:
+            job.write(text)

@@ -1,0 +1,64 @@
+"""What is said of a benchmark, and the exit code that follows from all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from enum import Enum
+
+from sonogrid.perf.limits import Limits, Plan
+from sonogrid.problems import InputError
+
+
+class Verdict(Enum):
+    """What is said of one benchmark; COULD_NOT always comes with a reason."""
+
+    SLOWER = "slower"
+    WITHIN = "slower, within the margin"
+    NOT_SLOWER = "not slower"
+    CANNOT_TELL = "cannot tell"
+    COULD_NOT = "could not measure"
+
+
+class Exit(Enum):
+    """Exit codes of `sonogrid perf compare`; 1 and 2 are those of every command."""
+
+    NOT_SLOWER = 0
+    SLOWER = 3
+    CANNOT_TELL = 4
+    COULD_NOT = 5
+    OTHER_NUMBERS = 6
+    BROKEN_LAW = 7
+
+
+class CouldNotMeasureError(InputError):
+    """Nothing was compared: why, and what to do."""
+
+    exit_code = Exit.COULD_NOT.value
+
+
+def verdict_of(limits: Limits, plan: Plan) -> Verdict:
+    """Return the verdict that limits allow."""
+    slower, within = limits.low > 0, limits.high < math.log1p(plan.margin)
+    if slower and limits.low > limits.high:
+        # Limits of different looks that exclude each other: the machine changed between them.
+        return Verdict.CANNOT_TELL
+    if slower:
+        return Verdict.WITHIN if within else Verdict.SLOWER
+    return Verdict.NOT_SLOWER if within else Verdict.CANNOT_TELL
+
+
+def exit_of(verdicts: Collection[Verdict], broken_laws: bool, other_numbers: bool) -> Exit:
+    """Return what the gate as a whole says: the first of these that is the case.
+
+    Slower; a law is broken; could not measure (nothing compared is that too); cannot tell; other numbers; not slower.
+    """
+    if Verdict.SLOWER in verdicts:
+        return Exit.SLOWER
+    if broken_laws:
+        return Exit.BROKEN_LAW
+    if not verdicts or Verdict.COULD_NOT in verdicts:
+        return Exit.COULD_NOT
+    if Verdict.CANNOT_TELL in verdicts:
+        return Exit.CANNOT_TELL
+    return Exit.OTHER_NUMBERS if other_numbers else Exit.NOT_SLOWER

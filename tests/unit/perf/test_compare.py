@@ -1,0 +1,173 @@
+"""Every verdict can occur, and what cannot be measured is never called slower."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from unit.perf.fake_sides import BASE, HEAD, Machine, with_benchmark, without
+
+from sonogrid.perf.compare import Comparison, compare, order_of_pairs
+from sonogrid.perf.limits import Plan
+from sonogrid.perf.process import CONTROL, Outcome
+from sonogrid.perf.verdicts import CouldNotMeasureError, Verdict
+
+PLAN = Plan(looks=(16, 24, 32), shares=(0.3, 0.3, 0.4))
+
+
+def noise(number: int, spread: float = 0.02) -> float:
+    """A factor that differs from process to process."""
+    return math.exp(spread * float(np.random.default_rng(number).standard_normal()))
+
+
+def run(machine: Machine, **more: object) -> Comparison:
+    return compare(BASE, HEAD, PLAN, machine, **more)  # type: ignore[arg-type]
+
+
+def verdicts(made: Comparison) -> dict[str, Verdict]:
+    return {row.name: row.verdict for row in made.rows}
+
+
+def test_slower_not_slower_within_the_margin_and_cannot_tell() -> None:
+    factors = {
+        "slow": (1.2, 0.02),
+        "same": (1.0, 0.02),
+        "faster": (0.8, 0.02),
+        "little": (1.02, 0.002),
+        "loud": (1, 0.5),
+    }
+
+    def times(name: str, side: str, number: int) -> float:
+        factor, spread = factors.get(name, (1.0, 0.001))
+        return 0.01 * noise(number * 7 + len(name), spread) * (factor if side == "head" else 1)
+
+    made = run(Machine(times, {"base": factors, "head": factors}))
+    assert verdicts(made) == {
+        "slow": Verdict.SLOWER,
+        "same": Verdict.NOT_SLOWER,
+        "faster": Verdict.NOT_SLOWER,
+        "little": Verdict.WITHIN,
+        "loud": Verdict.CANNOT_TELL,
+    }
+    by_name = {row.name: row for row in made.rows}
+    assert by_name["slow"].limits.ratio()[0] == pytest.approx(1.2, abs=0.02)
+    assert by_name["slow"].seconds == pytest.approx((0.01, 0.012), rel=0.02)
+    assert made.control.verdict is Verdict.NOT_SLOWER
+
+
+def test_what_is_certain_is_not_run_again_and_the_rest_is_to_the_last_look() -> None:
+    machine = Machine(lambda name, side, number: 0.01 * noise(number, 0.5 if name == "b" else 0.001))
+    made = run(machine)
+    assert made.pairs == 32
+    assert machine.asked[:2] == [("base", None), ("head", None)]
+    assert {nodes for _, nodes in machine.asked[2:34]} == {("a", "b", "c")}
+    assert {nodes for _, nodes in machine.asked[34:]} == {("b",)}
+
+
+def test_the_run_ends_when_everything_is_certain() -> None:
+    machine = Machine()
+    counted = []
+    made = run(machine, advance=lambda note="", steps=1: counted.append(steps))
+    assert made.pairs == 16 and len(machine.asked) == 34
+    assert sum(counted) == PLAN.looks[-1]
+
+
+def test_processes_run_a_b_b_a_and_who_begins_is_drawn() -> None:
+    pairs = list(order_of_pairs(400, seed=1))
+    rounds = [pairs[number : number + 2] for number in range(0, 400, 2)]
+    assert all(first == second[::-1] for first, second in rounds)
+    assert 70 < sum(first[0] == "base" for first, _ in rounds) < 130
+    assert pairs == list(order_of_pairs(400, seed=1)) != list(order_of_pairs(400, seed=2))
+    machine = Machine()
+    made = run(machine, seed=5)
+    assert [side for side, _ in machine.asked[2:]] == list(made.order) == [s for p in order_of_pairs(16, 5) for s in p]
+
+
+def test_a_benchmark_that_is_broken_on_one_side_could_not_be_measured() -> None:
+    machine = Machine(change=lambda made, side, _: without(made, "b", "assert 1 == 2") if side == "head" else made)
+    made = run(machine)
+    assert verdicts(made) == {"a": Verdict.NOT_SLOWER, "b": Verdict.COULD_NOT, "c": Verdict.NOT_SLOWER}
+    assert next(row for row in made.rows if row.name == "b").reason == "fails on head: assert 1 == 2"
+    assert made.only_base == made.only_head == made.changed == ()
+
+
+@pytest.mark.parametrize(("reason", "said"), [("no space", "fails on base: no space"), ("", "is gone")])
+def test_a_benchmark_that_breaks_later_could_not_be_measured(reason: str, said: str) -> None:
+    def change(outcome: Outcome, side: str, number: int) -> Outcome:
+        return without(outcome, "c", reason) if side == "base" and number > 6 else outcome
+
+    slow = Machine(lambda name, side, number: 0.02 if side == "head" and name == "c" else 0.01, change=change)
+    row = next(row for row in run(slow).rows if row.name == "c")
+    assert row.verdict is Verdict.COULD_NOT and row.reason.startswith(said) and "in pair" in row.reason
+
+
+def test_new_gone_and_changed_benchmarks_are_listed_and_not_compared() -> None:
+    def change(outcome: Outcome, side: str, number: int) -> Outcome:
+        outcome = with_benchmark(outcome, "u", unit="image" if side == "base" else "cell")
+        outcome = with_benchmark(outcome, "i", inputs=side)
+        return with_benchmark(outcome, "n", inputs=None)
+
+    made = run(Machine(suites={"base": "aouin", "head": "ahuin"}, change=change))
+    assert verdicts(made) == {"a": Verdict.NOT_SLOWER}
+    assert (made.only_base, made.only_head, made.changed) == (("o",), ("h",), ("i", "n", "u"))
+
+
+def test_sides_without_a_common_benchmark_are_refused() -> None:
+    with pytest.raises(CouldNotMeasureError, match="no benchmark is there on both sides"):
+        run(Machine(suites={"base": "ab", "head": "cd"}))
+
+
+def test_results_are_compared_beside_times() -> None:
+    def change(outcome: Outcome, side: str, number: int) -> Outcome:
+        outcome = with_benchmark(outcome, "o", numbers=side)
+        outcome = with_benchmark(outcome, "v", numbers=str(number) if side == "head" else "1")
+        return with_benchmark(outcome, "n", numbers=None)
+
+    names = {"base": "sovn", "head": "sovn"}
+    rows = {row.name: row for row in run(Machine(suites=names, change=change)).rows}
+    assert {name: row.numbers for name, row in rows.items()} == {"s": "same", "o": "other", "v": "vary", "n": "none"}
+    assert {row.verdict for row in rows.values()} == {Verdict.NOT_SLOWER}
+
+
+@pytest.mark.parametrize("number", [0, 1, 9])
+def test_a_process_that_does_not_run_ends_the_comparison(number: int) -> None:
+    def change(outcome: Outcome, side: str, at: int) -> Outcome:
+        return Outcome(failed="killed: no memory") if at == number else outcome
+
+    with pytest.raises(CouldNotMeasureError, match=r"its suite did not run .*killed: no memory"):
+        run(Machine(change=change))
+
+
+@pytest.mark.parametrize("factor", [1.1, 0.9])
+def test_nothing_is_said_where_the_control_differs(factor: float) -> None:
+    made = run(Machine(lambda name, side, number: 0.01 * (factor if side == "head" else 1) * noise(number, 0.001)))
+    assert set(verdicts(made).values()) == {Verdict.COULD_NOT}
+    assert all("the control" in row.reason for row in made.rows)
+
+
+def test_a_control_that_differs_by_less_than_its_tolerance_is_let_pass() -> None:
+    made = run(Machine(lambda name, side, number: 0.01 * (1.005 if name == CONTROL and side == "head" else 1)))
+    assert set(verdicts(made).values()) == {Verdict.NOT_SLOWER}
+
+
+def test_no_pair_begins_when_the_time_is_up_and_what_is_known_then_is_said() -> None:
+    machine = Machine(lambda name, side, number: 0.01 * (1.3 if name == "a" and side == "head" else 1))
+    # Ten seconds per process: 20 pairs in 400 s, and the two processes at the start.
+    made = run(machine, minutes=7, clock=lambda: 10.0 * len(machine.asked))
+    assert made.pairs == 16
+    machine.asked.clear()
+    made = run(machine, minutes=5, clock=lambda: 10.0 * len(machine.asked))
+    assert made.pairs == 14 and made.seconds == 300
+    assert verdicts(made) == {"a": Verdict.SLOWER, "b": Verdict.NOT_SLOWER, "c": Verdict.NOT_SLOWER}
+    machine.asked.clear()
+    made = run(machine, minutes=1, clock=lambda: 10.0 * len(machine.asked))
+    assert set(verdicts(made).values()) == {Verdict.CANNOT_TELL}
+
+
+def test_peak_memory_is_the_median_of_the_processes() -> None:
+    made = run(
+        Machine(change=lambda one, side, number: with_benchmark(one, "a", peak_bytes=number if side == "base" else 7))
+    )
+    row = next(row for row in made.rows if row.name == "a")
+    assert row.peak_bytes[1] == 7 and 2 < row.peak_bytes[0] < 34

@@ -1,0 +1,158 @@
+"""The whole gate on a tiny project: verdicts, exit codes, files, and nothing left after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.perf.tiny_project import SECONDS, Project, speed, tiny_project
+
+from sonogrid.cli import main
+from sonogrid.perf.gate import Request, run_gate
+from sonogrid.perf.limits import Plan
+from sonogrid.perf.show import Page
+from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, Verdict
+
+PLAN = Plan(looks=(4,), shares=(1.0,), slower=0.2, not_slower=0.2)
+"""Few pairs are enough where times are exact."""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    made = tiny_project(tmp_path / "project")
+    yield made
+    assert made.worktrees() == 0 and list(temporary.iterdir()) == []
+
+
+def gate(project: Project, **more: object) -> Page:
+    return run_gate(Request("HEAD~1", "HEAD", plan=PLAN, **more), project.folder)  # type: ignore[arg-type]
+
+
+def test_a_slower_commit_is_called_slower_with_its_profile_and_faster_or_equal_ones_are_not(project: Project) -> None:
+    project.commit(speed({"a": 0.012, "b": 0.019}))
+    page = gate(project)
+    rows = {row.name: row for row in page.comparison.rows}
+    assert page.exit is Exit.SLOWER
+    assert (rows["speed[a]"].verdict, rows["speed[b]"].verdict) == (Verdict.SLOWER, Verdict.NOT_SLOWER)
+    assert rows["speed[a]"].limits.ratio() == pytest.approx((1.2, 1.2, 1.2))
+    profiles = rows["speed[a]"].witness["profiles"]
+    assert all(any("operation" in one["function"] for one in profiles[side]) for side in ("base", "head"))
+    assert rows["speed[a]"].witness["instructions"]
+    assert rows["speed[b]"].witness == {}
+    assert page.laws is not None and page.laws.tested == 1
+
+
+def test_equal_speed_with_other_numbers_is_said(project: Project) -> None:
+    project.commit(speed(SECONDS, answer=2))
+    page = gate(project)
+    assert page.exit is Exit.OTHER_NUMBERS
+    assert {row.verdict for row in page.comparison.rows} == {Verdict.NOT_SLOWER}
+
+
+def test_a_law_that_no_longer_holds_is_said(project: Project) -> None:
+    project.commit(speed(SECONDS, answer=-1))
+    page = gate(project)
+    assert page.exit is Exit.BROKEN_LAW
+    assert page.laws is not None and page.laws.broken == ("test_the_answer_is_positive",)
+    project.commit({})
+    again = gate(project)
+    assert again.exit is Exit.NOT_SLOWER
+    assert again.laws is not None and again.laws.on_both == ("test_the_answer_is_positive",)
+
+
+def test_a_benchmark_that_is_broken_on_one_side_is_never_slower(project: Project) -> None:
+    project.commit(speed({"a": -1.0, "b": 0.02}))
+    page = gate(project, with_laws=False)
+    assert page.exit is Exit.COULD_NOT
+    assert {row.name: row.verdict for row in page.comparison.rows} == {
+        "speed[a]": Verdict.COULD_NOT,
+        "speed[b]": Verdict.NOT_SLOWER,
+    }
+
+
+def test_a_suite_that_does_not_run_is_told(project: Project) -> None:
+    project.commit({"tests/benchmark/conftest.py": "raise RuntimeError('no suite')\n"})
+    with pytest.raises(CouldNotMeasureError, match="head: its suite did not run at the start"):
+        gate(project, with_laws=False)
+
+
+def test_the_command_writes_its_files_and_ends_with_its_code(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.commit(speed(SECONDS, answer=2))
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    with pytest.raises(SystemExit) as caught:
+        main(["perf", "compare", "HEAD~1", "--no-laws", "--minutes", "0.001", "--out", str(project.folder / ".out")])
+    assert caught.value.code == Exit.CANNOT_TELL.value
+    assert "cannot tell (exit code 4)" in capsys.readouterr().out
+    read = json.loads((project.folder / ".out" / "compare.json").read_text())
+    assert read["exit"]["code"] == 4 and len(read["benchmarks"]) == 2
+    assert "| speed[a] |" in (project.folder / ".out" / "compare.md").read_text()
+
+
+def test_what_cannot_be_compared_ends_with_its_code(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.folder)
+    assert main(["perf", "compare", "no-such-commit"]) == Exit.COULD_NOT.value
+    assert "no-such-commit: is no commit of this repository" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--margin", "0"], ["--margin", "x"], ["--minutes", "-1"], ["--suite", "slow"]])
+def test_flags_that_mean_nothing_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["perf", "compare", "main", *flags])
+    assert caught.value.code == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_leaves_nothing_behind(project: Project, tmp_path: Path, sent: int, code: int) -> None:
+    project.commit(
+        {"tests/benchmark/test_slow.py": "import time\n\n\ndef test_slow(benchmark):\n    time.sleep(600)\n"}
+    )
+    temporary = tmp_path / "temporary"
+    command = [sys.executable, "-m", "sonogrid.cli", "perf", "compare", "HEAD~1", "--no-laws"]
+    running = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    deadline = time.monotonic() + 60
+    while not children_of(running.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started = children_of(running.pid)
+    assert started and project.worktrees() == 2
+    running.send_signal(sent)
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == code, said.decode()
+    assert b"nothing half-written" in said
+    assert not any(Path(f"/proc/{child}").exists() for child in started)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process started, pytest alone: git's end by themselves."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            command = (status.parent / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == pid and b"pytest" in command:
+            found.append(int(status.parent.name))
+    return found

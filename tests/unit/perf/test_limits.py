@@ -1,0 +1,165 @@
+"""Limits from paired processes: known answers, what they promise of identical code, and looking several times."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import wilcoxon
+
+from sonogrid.perf.limits import (
+    Limits,
+    Plan,
+    follow,
+    is_open,
+    limits_so_far,
+    rank,
+    signed_rank_limits,
+)
+
+# Hamilton depression scale of nine patients before and after a first visit with a tranquilliser: Hollander and Wolfe,
+# Nonparametric Statistical Methods (1973), table 3.1; the example of R's wilcox.test.
+BEFORE = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
+AFTER = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "alpha", "expected"),
+    [
+        # Table A.4 of Hollander and Wolfe: P(T+ >= 39) = .027, P(T+ >= 40) = .020 for n = 9, of a sum of at most 45.
+        (9, 0.0200, 6),
+        (9, 0.0274, 7),
+        # The smallest chance is 2^-n.
+        (5, 1 / 32, 1),
+        (5, 1 / 32 - 1e-9, 0),
+        (16, 5e-5, 3),
+        (0, 0.5, 0),
+    ],
+)
+def test_ranks_of_the_exact_distribution(pairs: int, alpha: float, expected: int) -> None:
+    assert rank(pairs, alpha) == expected
+
+
+def test_limits_of_a_published_example() -> None:
+    """R: wilcox.test(x, y, paired = TRUE, conf.int = TRUE, conf.level = 0.9609): V = 40, estimate 0.46."""
+    found = signed_rank_limits(BEFORE - AFTER, 0.0196, 0.0196)
+    assert found.estimate == pytest.approx(0.46)
+    # By hand: 45 means of two differences, the sixth from below and from above.
+    assert rank(9, 0.0196) == 6
+    assert (found.low, found.high) == pytest.approx((0.01, 0.786), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("alpha", [0.01, 0.03, 0.2])
+def test_limits_are_where_the_test_begins_to_reject(seed: int, alpha: float) -> None:
+    ratios = np.random.default_rng(seed).standard_t(2, 14)
+    found = signed_rank_limits(ratios, alpha, alpha)
+    step = 1e-9
+
+    def p(shift: float, side: str) -> float:
+        return float(wilcoxon(ratios - shift, alternative=side, method="exact").pvalue)
+
+    assert p(found.low - step, "greater") <= alpha < p(found.low + step, "greater")
+    assert p(found.high + step, "less") <= alpha < p(found.high - step, "less")
+
+
+def test_identical_code_is_called_slower_as_seldom_as_promised_whatever_the_drift_and_tails() -> None:
+    """All 2^n orders of the sides within pairs, which are equally likely; ratios with drift, modes and outliers."""
+    first_over_second = np.array([0.3, -0.02, 0.01, 5.0, 0.004, -0.7, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1])
+    plan = Plan(looks=(6, 9, 12), shares=(0.3, 0.3, 0.4), slower=0.1)
+    slower = [
+        follow(first_over_second * np.array(signs), plan, family=1).low > 0
+        for signs in product((-1, 1), repeat=len(first_over_second))
+    ]
+    assert 0.01 < np.mean(slower) <= 0.1
+
+
+def test_the_bound_holds_for_all_benchmarks_of_a_family_together() -> None:
+    """Benchmarks whose log-ratios have one sign in common, each of 2^10 equally likely."""
+    plan, family = Plan(looks=(8, 10), shares=(0.5, 0.5), slower=0.2), 4
+    sizes = np.random.default_rng(1).gamma(0.5, size=(family, 10))
+    slower = []
+    for signs in product((-1, 1), repeat=10):
+        found = [follow(size * np.array(signs), plan, family) for size in sizes]
+        slower.append(any(one.low > 0 for one in found))
+    assert np.mean(slower) <= 0.2
+
+
+ratios = st.lists(st.floats(-1, 1), min_size=1, max_size=20).map(np.array)
+
+
+@given(ratios, st.floats(-2, 2))
+def test_a_shift_of_all_ratios_shifts_the_limits(values: np.ndarray, shift: float) -> None:
+    here, there = signed_rank_limits(values, 0.1, 0.1), signed_rank_limits(values + shift, 0.1, 0.1)
+    assert there.estimate == pytest.approx(here.estimate + shift, abs=1e-12)
+    assert there.low == pytest.approx(here.low + shift, abs=1e-12)
+    assert there.high == pytest.approx(here.high + shift, abs=1e-12)
+
+
+@given(ratios)
+def test_exchanged_sides_exchange_the_limits(values: np.ndarray) -> None:
+    here, there = signed_rank_limits(values, 0.1, 0.02), signed_rank_limits(-values, 0.02, 0.1)
+    assert (there.low, there.high) == (-here.high, -here.low)
+
+
+@given(ratios)
+def test_limits_enclose_the_estimate_and_later_looks_never_widen_them(values: np.ndarray) -> None:
+    plan = Plan(looks=(5, 10, 20), shares=(0.2, 0.3, 0.5), slower=0.2, not_slower=0.2)
+    one = signed_rank_limits(values, 0.2, 0.2)
+    assert one.low <= one.estimate <= one.high
+    found = [limits_so_far(values[:n], plan, 1) for n in range(1, len(values) + 1)]
+    assert all(late.low >= early.low and late.high <= early.high for early, late in pairwise(found))
+
+
+def test_too_few_pairs_say_nothing() -> None:
+    for pairs in (0, 1, 5):
+        found = limits_so_far(np.full(pairs, 0.5), Plan(), family=37)
+        assert (found.low, found.high) == (-math.inf, math.inf)
+        assert is_open(found, Plan())
+
+
+def test_time_that_is_up_spends_what_is_left() -> None:
+    plan = Plan(looks=(16, 24), shares=(0.5, 0.5))
+    values = np.full(20, 0.2)
+    assert limits_so_far(values, plan, 1).low == pytest.approx(0.2)
+    few = np.full(15, 0.2)
+    assert limits_so_far(few, plan, 1).low == -math.inf
+    assert limits_so_far(few, plan, 1, stopped=True).low == pytest.approx(0.2)
+    # Nothing is left after the last look.
+    all_looked = np.append(np.full(24, 0.2), -1.0)
+    assert limits_so_far(all_looked, plan, 1, stopped=True).low == limits_so_far(all_looked, plan, 1).low
+
+
+def test_a_sequence_is_followed_until_its_verdict_is_certain() -> None:
+    plan = Plan(looks=(16, 24, 32), shares=(0.3, 0.3, 0.4))
+    assert follow([0.3] * 40, plan, 37).pairs == 16
+    assert follow([0.0] * 40, plan, 37).pairs == 16
+    # Slower, but not certainly beyond the margin nor within it: looked at to the end.
+    assert follow(0.045 + 0.02 * np.sin(np.arange(40)), plan, 37).pairs == 32
+    assert follow([], plan, 37).pairs == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [((0.1, 0.2), False), ((-0.1, 0.02), False), ((0.01, 0.02), False), ((0.01, 0.2), True), ((-0.1, 0.2), True)],
+)
+def test_what_is_still_open(limits: tuple[float, float], expected: bool) -> None:
+    assert is_open(Limits(0.0, *limits, 16), Plan()) is expected
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"looks": (16, 16, 24, 32)},
+        {"looks": (16, 24)},
+        {"shares": (0.5, 0.5, 0.5, 0.5)},
+        {"margin": 0.0},
+    ],
+)
+def test_plans_that_promise_nothing_are_refused(wrong: dict[str, tuple[float, ...]]) -> None:
+    with pytest.raises(ValueError, match=r"look|margin"):
+        Plan(**wrong)

@@ -1,0 +1,114 @@
+"""One fresh process of a side: what it measured, what failed in it, and that it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from unit.perf.tiny_project import SECONDS, SUITE, Project, speed, tiny_project
+
+from sonogrid.perf import process
+from sonogrid.perf.measuring import digest_of
+from sonogrid.perf.process import CONTROL, Side, run_in_tree, run_process
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return tiny_project(tmp_path / "project")
+
+
+def side(project: Project) -> Side:
+    return Side("head", "0" * 40, project.folder, Path(sys.executable))
+
+
+def test_every_benchmark_of_a_suite_is_measured_with_what_it_says_of_itself(project: Project) -> None:
+    made = run_process(side(project))
+    assert made.failed == "" and made.broken == {}
+    assert set(made.measured) == {CONTROL, "speed[a]", "speed[b]"}
+    one = made.measured["speed[a]"]
+    assert one.seconds == pytest.approx(SECONDS["a"]) == one.least
+    assert (one.unit, one.count, one.inputs, one.numbers) == ("image", 1, digest_of("a"), digest_of(1))
+    assert one.node == "tests/benchmark/test_speed.py::test_speed[a]"
+    assert made.measured[CONTROL].inputs is None
+
+
+def test_chosen_benchmarks_run_alone_with_the_control(project: Project) -> None:
+    made = run_process(side(project), nodes=["tests/benchmark/test_speed.py::test_speed[b]"])
+    assert set(made.measured) == {CONTROL, "speed[b]"}
+
+
+def test_only_the_full_suite_has_what_is_marked_so(project: Project) -> None:
+    marked = SUITE.replace("@pytest.mark.benchmark", "@pytest.mark.full\n@pytest.mark.benchmark")
+    project.write({"tests/benchmark/test_long.py": marked.replace("test_speed", "test_long")})
+    assert "long[a]" not in run_process(side(project)).measured
+    assert "long[a]" in run_process(side(project), "full").measured
+
+
+def test_a_benchmark_that_fails_is_told_with_its_reason(project: Project) -> None:
+    project.write(speed({"a": -1.0, "b": 0.02}))
+    made = run_process(side(project))
+    assert set(made.measured) == {CONTROL, "speed[b]"}
+    assert made.broken == {"speed[a]": "AssertionError: the benchmark is broken assert -1.0 > 0"}
+
+
+def test_a_module_that_cannot_be_imported_breaks_itself_alone(project: Project) -> None:
+    project.write({"tests/benchmark/test_wrong.py": "import sonogrid.nothing\n"})
+    made = run_process(side(project))
+    assert {"speed[a]", "speed[b]"} <= set(made.measured)
+    assert list(made.broken) == ["tests.benchmark.test_wrong"]
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--no-such-flag'\n"}, "exit code 4"),
+        ({"tests/benchmark/conftest.py": "raise RuntimeError('no suite')\n"}, "exit code"),
+        ({"tests/benchmark/conftest.py": "import os\nos._exit(9)\n"}, "exit code 9"),
+    ],
+)
+def test_a_suite_that_does_not_run_at_all_is_told(project: Project, files: dict[str, str], said: str) -> None:
+    project.write(files)
+    made = run_process(side(project))
+    assert said in made.failed and made.measured == {}
+
+
+def test_a_process_that_imports_another_package_measures_nothing(project: Project, tmp_path: Path) -> None:
+    (project.folder / "src").rename(tmp_path / "elsewhere")
+    (project.folder / "src").symlink_to(tmp_path / "elsewhere")
+    assert (
+        "which is not the package of head"
+        in run_process(
+            Side("head", "", project.folder, Path(sys.executable)),
+            environment={"PYTHONPATH": str(tmp_path / "elsewhere")},
+        ).failed
+    )
+
+
+def test_a_process_that_hangs_is_ended_with_all_that_it_started(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, flush=True); sys.stdin.close(); "
+    command = [sys.executable, "-c", script + "import time; time.sleep(600)"]
+    code, said = run_in_tree(command, side(project), {}, seconds=2)
+    assert code is None
+    child = int(said)
+    for _ in range(100):
+        if not Path(f"/proc/{child}").exists() or " Z " in Path(f"/proc/{child}/stat").read_text():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the child still runs")
+    monkeypatch.setitem(process.SECONDS, "fast", 0.01)
+    assert run_process(side(project)).failed == "did not end in time"
+
+
+def test_a_side_sees_its_own_package_and_no_python_variables_of_the_caller(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--nonsense")
+    command = [sys.executable, "-c", "import os, sonogrid; print(sonogrid.__file__, os.environ.get('PYTEST_ADDOPTS'))"]
+    code, said = run_in_tree(command, side(project), {}, 60)
+    assert (code, said.split()) == (0, [str(project.folder / "src/sonogrid/__init__.py"), "None"])

@@ -1,0 +1,156 @@
+"""Two commits side by side: what is refused with which reason, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from unit.perf.tiny_project import Project, speed, tiny_project
+
+from sonogrid.perf import sides
+from sonogrid.perf.sides import PROTOCOL_FILE, is_installed, remarks, two_sides
+from sonogrid.perf.verdicts import CouldNotMeasureError
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which temporary files are made."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, temporary: Path) -> Iterator[Project]:
+    made = tiny_project(tmp_path / "project")
+    yield made
+    assert made.worktrees() == 0
+    assert list(temporary.iterdir()) == []
+
+
+def refused(project: Project, base: str = "HEAD", head: str = "HEAD") -> str:
+    with pytest.raises(CouldNotMeasureError) as caught, two_sides(base, head, project.folder):
+        pytest.fail("the sides were made")
+    return str(caught.value)
+
+
+def test_each_side_is_its_commit_in_a_tree_of_its_own(project: Project) -> None:
+    before = project.git("rev-parse", "HEAD")
+    after = project.commit(speed({"a": 1.0}))
+    with two_sides("HEAD~1", "main", project.folder) as (base, head):
+        assert (base.commit, head.commit) == (before, after)
+        assert "'a': 1.0" in (head.folder / "src/sonogrid/speed.py").read_text()
+        assert "'a': 0.01" in (base.folder / "src/sonogrid/speed.py").read_text()
+        # Equal lengths, so that the paths move nothing in the memory of one side alone.
+        assert len(str(base.folder)) == len(str(head.folder))
+        assert base.python == head.python == Path(sys.executable)
+        assert project.worktrees() == 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_nothing_is_left_whatever_ends_a_comparison(project: Project, error: type[BaseException]) -> None:
+    with pytest.raises(error), two_sides("HEAD", "HEAD", project.folder):
+        raise error
+
+
+def test_a_dirty_tree_is_refused_with_its_files(project: Project) -> None:
+    project.write({"src/sonogrid/speed.py": "SECONDS = {}\n", "new file.py": ""})
+    said = refused(project)
+    assert "src/sonogrid/speed.py" in said and "new file.py" in said and "Commit or stash" in said
+    # Of other commits than the one that lies here nothing is missing.
+    project.git("stash", "--include-untracked")
+    first = project.git("rev-parse", "HEAD")
+    project.commit({})
+    project.write({"another.py": ""})
+    with two_sides(first, first, project.folder):
+        pass
+
+
+@pytest.mark.parametrize("name", ["nothing", "--help", "-1", "HEAD:src", ""])
+def test_a_name_that_is_no_commit_is_refused(project: Project, name: str) -> None:
+    assert "is no commit of this repository" in refused(project, base=name)
+
+
+def test_a_shallow_clone_is_refused_with_the_way_out(tmp_path: Path, project: Project) -> None:
+    first = project.git("rev-parse", "HEAD")
+    project.commit({})
+    clone = tmp_path / "clone"
+    project.git("clone", "--quiet", "--depth", "1", f"file://{project.folder}", str(clone))
+    with (
+        pytest.raises(CouldNotMeasureError, match=r"not in this shallow clone.*fetch-depth: 0"),
+        two_sides(first, "HEAD", clone),
+    ):
+        pass
+
+
+def test_a_base_from_before_the_suite_existed_is_refused(project: Project) -> None:
+    (project.folder / PROTOCOL_FILE).unlink()
+    old = project.commit({})
+    project.git("revert", "--no-edit", "HEAD")
+    assert "is from before the suite existed" in refused(project, base=old)
+
+
+def test_both_names_are_told_at_once(project: Project) -> None:
+    said = refused(project, "one", "two")
+    assert said.startswith("one: ") and "\ntwo: " in said
+
+
+def test_a_folder_outside_any_repository_is_refused(tmp_path: Path, temporary: Path) -> None:
+    with pytest.raises(CouldNotMeasureError, match="is no git repository"), two_sides("HEAD", "HEAD", tmp_path):
+        pass
+
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
+def test_no_space_is_told_before_anything_is_written(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 9 * 10**8, 10**8))
+    assert "has 0.1 GB of space, and 0.5 GB are needed" in refused(project)
+    project.commit({"envs/requirements.lock": "sonogrid-nothing==1.0\n"})
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**11, 0, 9 * 10**9))
+    assert "9.5 GB are needed" in refused(project)
+
+
+def test_a_base_that_does_not_install_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No registry is asked: nothing is there for pip to find.
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    old = project.commit({"envs/requirements.lock": "sonogrid-nothing==1.0\n"})
+    project.git("revert", "--no-edit", "HEAD")
+    said = refused(project, base=old)
+    assert "does not install" in said and "sonogrid-nothing==1.0" in said
+
+
+def test_an_environment_is_built_once_where_both_locks_are_equal(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    monkeypatch.setattr(sides, "_build", lambda command, digest: built.append(command))
+    project.commit({"envs/requirements.lock": "sonogrid-nothing==1.0\n"})
+    with two_sides("HEAD", "HEAD", project.folder) as (base, head):
+        assert base.python == head.python != Path(sys.executable)
+    assert [command[1:3] for command in built] == [["-m", "venv"], ["-m", "pip"]]
+
+
+def test_what_is_installed() -> None:
+    assert is_installed(f"# pins\npytest=={version('pytest')}\n")
+    assert not is_installed("pytest==0.0.1\n")
+    assert not is_installed("sonogrid-nothing==1.0\n")
+
+
+def test_remarks_on_two_commits(project: Project) -> None:
+    first = project.git("rev-parse", "HEAD")
+    project.commit({})
+    with two_sides(first, "HEAD", project.folder) as (base, head):
+        assert remarks(base, head, project.folder) == []
+        assert "base has 1 commit that head lacks" in remarks(head, base, project.folder)[0]
+        assert "same commit" in remarks(base, base, project.folder)[0]
