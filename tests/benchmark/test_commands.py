@@ -100,7 +100,7 @@ def test_help(benchmark: BenchmarkFixture, run: Run, tmp_path: Path) -> None:
         unit="command",
         inputs=command,
         numbers=lambda _: None,
-        once=True,
+        rounds=3,
         peak_bytes=lambda ended: ended.peak_bytes,
     )
 
@@ -119,7 +119,7 @@ def test_check(benchmark: BenchmarkFixture, run: Run, folder: Path) -> None:
         unit="command",
         inputs=command,
         numbers=lambda _: None,
-        once=True,
+        rounds=3,
         peak_bytes=lambda ended: ended.peak_bytes,
     )
 
@@ -147,6 +147,6 @@ def test_plan(benchmark: BenchmarkFixture, run: Run, folder: Path, cells: int) -
         count=cells,
         inputs=[command, study(cells)],
         numbers=trained,
-        once=True,
+        rounds=2 if cells < 1000 else 1,
         peak_bytes=lambda ended: ended.peak_bytes,
     )

@@ -100,7 +100,7 @@ def test_figures(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
         count=len(files),
         inputs=sha256(Layout(tmp_path).predictions),
         numbers=lambda _: [file.read_bytes() for file in files],
-        once=True,
+        rounds=1,
     )
 
 
@@ -121,7 +121,7 @@ def test_report(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
         unit="report",
         inputs=sha256(Layout(tmp_path).predictions),
         numbers=lambda _: page.read_bytes(),
-        once=True,
+        rounds=1,
     )
 
 
@@ -151,5 +151,5 @@ def test_audit(benchmark: BenchmarkFixture) -> None:
         count=len(shots),
         inputs=[shot.picture for shot in shots],
         numbers=lambda found: sorted(finding.what for finding in found),
-        once=True,
+        rounds=1,
     )

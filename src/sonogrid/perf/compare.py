@@ -24,17 +24,19 @@ CONTROL_TOLERANCE = 0.01
 """By how much the control must differ for certain before the comparison is given up."""
 NOTHING = Limits(math.nan, -math.inf, math.inf, 0)
 
-Run = Callable[[Side, Collection[str] | None], Outcome]
-"""Runs one fresh process of a side: all benchmarks of its suite, or those of some node ids, and the control."""
+Run = Callable[[Side, Collection[str] | None, int], Outcome]
+"""Runs one fresh process of a side for a pair of this number, 0 for the first process of each side.
+
+It runs all benchmarks of the side's suite, or those of some node ids, and the control."""
 
 
 @dataclass(frozen=True)
 class Compared:
     """One benchmark of both sides.
 
-    `seconds`, `peak_bytes`: medians over processes of base and head. `numbers`: same, other, vary (from process to
-    process), or none, where a result is not compared. `nodes`: its node id by side. `witness`: what is
-    known besides of one that is slower.
+    `seconds`, `peak_bytes`: medians over processes of base and head, of the fastest call in each. `numbers`: same,
+    other, vary (from process to process), or none, where a result is not compared. `nodes`: its node id by side.
+    `witness`: what is known besides of one that is slower.
     """
 
     name: str
@@ -111,7 +113,7 @@ def compare(
     """
     began = clock()
     sides = {"base": base, "head": head}
-    first = {name: run(side, None) for name, side in sides.items()}
+    first = {name: run(side, None, 0) for name, side in sides.items()}
     _refuse_failed(first, "at the start")
     tracks, fixed = _tracks(first)
     if not tracks:
@@ -129,7 +131,7 @@ def compare(
             stopped = True
             break
         pair_began = clock()
-        outcomes = {name: run(sides[name], [track.nodes[name] for track in left]) for name in pair}
+        outcomes = {name: run(sides[name], [track.nodes[name] for track in left], number) for name in pair}
         _refuse_failed(outcomes, f"in pair {number}")
         _take(outcomes, tracks, control, number)
         order += pair
@@ -196,7 +198,7 @@ def _apart(first: Mapping[str, Outcome]) -> tuple[tuple[str, ...], tuple[str, ..
 def _take(outcomes: Mapping[str, Outcome], tracks: Mapping[str, _Track], control: _Track, number: int) -> None:
     """Add one pair to what is known; a benchmark that failed in it is given up."""
     for side, outcome in outcomes.items():
-        control.seconds[side].append(outcome.measured[CONTROL].seconds)
+        control.seconds[side].append(outcome.measured[CONTROL].least)
     for name, track in tracks.items():
         if not track.open:
             continue
@@ -209,7 +211,7 @@ def _take(outcomes: Mapping[str, Outcome], tracks: Mapping[str, _Track], control
             continue
         for side, outcome in outcomes.items():
             found = outcome.measured[name]
-            track.seconds[side].append(found.seconds)
+            track.seconds[side].append(found.least)
             track.peaks[side].append(found.peak_bytes)
             track.numbers[side].add(found.numbers)
 

@@ -52,8 +52,10 @@ def run_gate(request: Request, repository: Path) -> Page:
             advance()
         planted = {PLANTED: request.planted} if request.planted else {}
 
-        def run(side: Side, nodes: Collection[str] | None) -> Outcome:
-            return run_process(side, request.suite, nodes, planted if side is head else {})
+        def run(side: Side, nodes: Collection[str] | None, pair: int) -> Outcome:
+            # Equal seeds for both sides of a pair: the order of sets is another reason why processes differ.
+            environment = {"PYTHONHASHSEED": str(pair)} | (planted if side is head else {})
+            return run_process(side, request.suite, nodes, environment)
 
         with progress("pairs of processes", request.plan.looks[-1]) as advance:
             made = compare(base, head, request.plan, run, request.minutes, request.seed, advance)

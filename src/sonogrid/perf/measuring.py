@@ -43,21 +43,22 @@ def measure(
     count: int = 1,
     inputs: object,
     numbers: Callable[[Result], object] = lambda result: result,
-    once: bool = False,
+    rounds: int | None = None,
     peak_bytes: Callable[[Result], int] | None = None,
 ) -> None:
     """Run an operation, check its result once, and time it.
 
     `unit` and `count`: one call works on `count` units ("image", "cell", "resample"). `inputs`: what the operation
     works on; times are compared only where its digest is equal. `numbers`: the part of the result that must stay the
-    same when only the speed changes; None if there is none. `once`: one timed call, for commands of a second or more.
+    same when only the speed changes; None if there is none. `rounds`: how many calls are timed, without one before
+    them, for commands; otherwise as many as fit into SECONDS.
     `peak_bytes`: peak memory of a command; otherwise it is what the first call adds to the memory of this process.
     """
     operation = _slowed(operation, benchmark_name(benchmark.name))
     calls = int(os.environ.get(CALLS, "0"))
     before = _reset_peak()
-    if calls or once or benchmark.disabled:
-        result = benchmark.pedantic(operation, rounds=max(1, calls))
+    if calls or rounds or benchmark.disabled:
+        result = benchmark.pedantic(operation, rounds=1 if benchmark.disabled else calls or rounds or 1)
         peak = _status("VmHWM")
     else:
         result = operation()
@@ -65,8 +66,8 @@ def measure(
         # The first call imports and fills caches; the second says how many fit into the time.
         began = time.perf_counter()
         operation()
-        rounds = round(SECONDS / max(time.perf_counter() - began, 1e-9))
-        benchmark.pedantic(operation, rounds=min(max(rounds, LEAST_ROUNDS), MOST_ROUNDS))
+        fitting = round(SECONDS / max(time.perf_counter() - began, 1e-9))
+        benchmark.pedantic(operation, rounds=min(max(fitting, LEAST_ROUNDS), MOST_ROUNDS))
     check(result)
     kept = numbers(result)
     benchmark.extra_info |= {

@@ -14,7 +14,7 @@ BASE, HEAD = (Side(name, name * 10, Path(name), Path("python")) for name in ("ba
 def measured(name: str, seconds: float = 0.01, numbers: str | None = "1", **more: object) -> Measured:
     """One benchmark in one process."""
     known = {"node": f"tests/benchmark/test_x.py::test_{name}", "unit": "image", "inputs": "2", "numbers": numbers}
-    return Measured(seconds=seconds, least=seconds, mean=seconds, rounds=3, **(known | more))  # type: ignore[arg-type]
+    return Measured(seconds, seconds, seconds, seconds, 3, **(known | more))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Machine:
     change: Callable[[Outcome, str, int], Outcome] = lambda outcome, side, number: outcome
     asked: list[tuple[str, tuple[str, ...] | None]] = field(default_factory=list)
 
-    def __call__(self, side: Side, nodes: Collection[str] | None) -> Outcome:
+    def __call__(self, side: Side, nodes: Collection[str] | None, pair: int) -> Outcome:
         number = len(self.asked)
         self.asked.append((side.name, None if nodes is None else tuple(node[-1] for node in nodes)))
         found = {name: measured(name, self.times(name, side.name, number)) for name in self.suites[side.name]}

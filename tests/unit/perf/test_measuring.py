@@ -110,12 +110,14 @@ def test_peak_memory_is_what_the_operation_adds(bench: Bench) -> None:
     assert bench.extra_info["numbers"] is None
 
 
-@pytest.mark.parametrize("once", [True, False])
-def test_benchmarks_that_are_disabled_or_long_run_once(bench: Bench, once: bool) -> None:
-    bench.disabled = not once
+@pytest.mark.parametrize(("disabled", "rounds", "expected"), [(True, None, 1), (True, 3, 1), (False, 3, 3)])
+def test_calls_of_benchmarks_that_are_disabled_or_long(
+    bench: Bench, disabled: bool, rounds: int | None, expected: int
+) -> None:
+    bench.disabled = disabled
     calls: list[int] = []
-    measure(bench, lambda: calls.append(1), check=lambda _: None, unit="image", inputs=1, once=once)
-    assert len(calls) == 1
+    measure(bench, lambda: calls.append(1), check=lambda _: None, unit="image", inputs=1, rounds=rounds)
+    assert len(calls) == expected
 
 
 def test_short_operations_are_called_as_often_as_fit(bench: Bench) -> None:
