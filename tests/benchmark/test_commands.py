@@ -147,6 +147,6 @@ def test_plan(benchmark: BenchmarkFixture, run: Run, folder: Path, cells: int) -
         count=cells,
         inputs=[command, study(cells)],
         numbers=trained,
-        rounds=2 if cells < 1000 else 1,
+        rounds=1,
         peak_bytes=lambda ended: ended.peak_bytes,
     )

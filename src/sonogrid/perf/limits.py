@@ -116,14 +116,13 @@ def is_open(limits: Limits, plan: Plan) -> bool:
     return limits.high >= beyond and limits.low <= beyond
 
 
-def follow(ratios: Sequence[float] | Floats, plan: Plan, family: int) -> Limits:
-    """Return the limits with which a gate that sees these log-ratios one after the other ends."""
+def after_looks(ratios: Sequence[float] | Floats, plan: Plan, family: int) -> list[Limits]:
+    """Return the limits after each look that these log-ratios, one after the other, allow."""
     values = np.asarray(ratios, dtype=np.float64)
-    found = Limits(math.nan, -math.inf, math.inf, 0)
-    for look in plan.looks:
-        if look > len(values):
-            break
-        found = limits_so_far(values[:look], plan, family)
-        if not is_open(found, plan):
-            break
-    return found
+    return [limits_so_far(values[:look], plan, family) for look in plan.looks if look <= len(values)]
+
+
+def ending(found: Sequence[Limits], plan: Plan) -> Limits:
+    """Return the limits with which a gate ends that sees those of its looks one after the other."""
+    closed = (limits for limits in found if not is_open(limits, plan))
+    return next(closed, found[-1] if found else Limits(math.nan, -math.inf, math.inf, 0))

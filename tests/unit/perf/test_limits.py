@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise, product
 
 import numpy as np
@@ -14,7 +15,8 @@ from scipy.stats import wilcoxon
 from sonogrid.perf.limits import (
     Limits,
     Plan,
-    follow,
+    after_looks,
+    ending,
     is_open,
     limits_so_far,
     rank,
@@ -87,6 +89,11 @@ def test_the_bound_holds_for_all_benchmarks_of_a_family_together() -> None:
         found = [follow(size * np.array(signs), plan, family) for size in sizes]
         slower.append(any(one.low > 0 for one in found))
     assert np.mean(slower) <= 0.2
+
+
+def follow(ratios: Sequence[float] | np.ndarray, plan: Plan, family: int) -> Limits:
+    """The limits with which a gate ends that sees these log-ratios."""
+    return ending(after_looks(ratios, plan, family), plan)
 
 
 ratios = st.lists(st.floats(-1, 1), min_size=1, max_size=20).map(np.array)

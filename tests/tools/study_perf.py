@@ -1,0 +1,379 @@
+"""How often the performance gate errs: python tests/tools/study_perf.py [record|plant|replay] (make perf-study: all)
+
+record   pairs of fresh processes of identical code, appended to docs/performance/{idle,loaded}.csv.xz
+plant    three real gate runs, each with 10% and 20% planted in eight benchmarks each: docs/performance/planted.csv
+replay   gate runs on the recordings: docs/performance/rates.csv, figures, and the tables in docs/performance.md
+
+A replayed gate run takes consecutive pairs from a random offset and exchanges the two processes of each pair at random,
+which for identical code is a symmetry. Its slow-downs are planted by scaling times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from sonogrid.console import progress
+from sonogrid.files import write_csv, write_text
+from sonogrid.perf.limits import Limits, Plan, after_looks, ending
+from sonogrid.perf.process import CONTROL, run_process
+from sonogrid.perf.sides import two_sides
+from sonogrid.perf.verdicts import Verdict, verdict_of
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "performance.md"
+FOLDER = ROOT / "docs" / "performance"
+RATES, PLANTED_RUNS = FOLDER / "rates.csv", FOLDER / "planted.csv"
+PAIRS = {"idle": 240, "loaded": 80}
+"""Condition -> pairs of processes to record."""
+STATISTICS = ("least", "quartile", "median", "mean")
+LOSSES = (0.0, 0.05, 0.10, 0.20)
+"""Planted losses; 0 is identical code."""
+RUNS = 2000
+QUIET = 0.05
+"""Standard deviation of a pair's log-ratio below which a benchmark is held to the targets."""
+THRESHOLD = 1.05
+"""The rules of pytest-benchmark beside ours: fail if min, or mean, is 5% larger in one run of each side."""
+CONFIDENCE = 0.95
+Floats = NDArray[np.float64]
+
+
+# Recording
+
+
+def busy(seed: int) -> None:
+    """Keep one core and its caches busy for ever."""
+    numbers = np.random.default_rng(seed).random((400, 400))
+    while True:
+        numbers = numbers @ numbers
+        numbers /= np.abs(numbers).max()
+        sum(range(20_000))
+
+
+@contextmanager
+def load(workers: int) -> Iterator[None]:
+    """Run so many busy processes meanwhile."""
+    started = [multiprocessing.Process(target=busy, args=(number,), daemon=True) for number in range(workers)]
+    for process in started:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in started:
+            process.terminate()
+            process.join()
+
+
+def recording(condition: str) -> Path:
+    """Return the file of a condition."""
+    return FOLDER / f"{condition}.csv.xz"
+
+
+def read_recording(condition: str) -> pd.DataFrame:
+    """Return a recording: a row per process and benchmark; empty if there is none."""
+    file = recording(condition)
+    return pd.read_csv(file) if file.exists() else pd.DataFrame({"pair": pd.Series(dtype=int)})
+
+
+def record(condition: str, pairs: int) -> None:
+    """Add pairs to a recording until it has so many. Pairs during which other work ran are marked by its CPU time."""
+    known = read_recording(condition)
+    begin = int(known["pair"].max()) + 1 if len(known) else 0
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with (
+        two_sides("HEAD", "HEAD", ROOT) as sides,
+        load((os.cpu_count() or 1) if condition == "loaded" else 0),
+        progress(f"pairs, {condition}", max(0, pairs - begin)) as advance,
+    ):
+        for side in sides:
+            run_process(side)
+        for pair in range(begin, pairs):
+            rows = []
+            for position, side in enumerate(sides):
+                elsewhere = -_cpu_elsewhere()
+                made = run_process(side, environment={"PYTHONHASHSEED": str(pair + 1)})
+                elsewhere += _cpu_elsewhere()
+                if made.failed or made.broken:
+                    raise RuntimeError(f"{made.failed} {dict(made.broken)}")
+                rows += [
+                    {"pair": pair, "position": position, "elsewhere": round(elsewhere, 2), "benchmark": name}
+                    | {key: float(f"{getattr(one, key):.5g}") for key in STATISTICS}
+                    for name, one in made.measured.items()
+                ]
+            known = pd.concat([known, pd.DataFrame(rows)], ignore_index=True)
+            write_recording(known, condition)
+            advance()
+
+
+def write_recording(table: pd.DataFrame, condition: str) -> None:
+    """Write a recording whole."""
+    file = recording(condition)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}")
+    table.to_csv(temporary, index=False, compression="xz")
+    temporary.replace(file)
+
+
+def _cpu_elsewhere() -> float:
+    """Return the CPU seconds so far of everything but this process and what it started; 0 where nobody counts."""
+    file = Path("/proc/stat")
+    if not file.exists():
+        return 0.0
+    user, nice, system, _, _, irq, softirq, *_ = map(int, file.read_text().splitlines()[0].split()[1:])
+    ours = sum(os.times()[:4])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK") - ours
+
+
+# Replaying
+
+
+class Replayed(NamedTuple):
+    """Rates of one condition: per benchmark and loss, and of whole gate runs on identical code."""
+
+    rates: pd.DataFrame
+    alarms: float
+    alarms_disjoint: int
+    disjoint: int
+    simple: Mapping[str, float]
+    pairs: int
+
+
+def log_ratios(table: pd.DataFrame, statistic: str) -> pd.DataFrame:
+    """Return log of the second process over the first: a row per pair, a column per benchmark."""
+    wide = table.pivot_table(index="pair", columns=["benchmark", "position"], values=statistic, sort=False)
+    names = table["benchmark"].drop_duplicates()
+    return pd.DataFrame({name: np.log(wide[name, 1] / wide[name, 0]) for name in names})
+
+
+def replay(table: pd.DataFrame, plan: Plan, runs: int, seed: int = 1) -> Replayed:
+    """Return how gate runs on a recording end.
+
+    `alarms`: share of runs in which any benchmark of identical code is called slower. `disjoint`: how many stretches
+    fit side by side, and in how many of these that happens, with the signs of the recording.
+    """
+    ratios = log_ratios(table, "least").drop(columns=CONTROL, errors="ignore")
+    length = plan.looks[-1]
+    if len(ratios) < length:
+        raise ValueError(f"{len(ratios)} pairs are recorded, and a gate run takes {length}")
+    draw = np.random.default_rng(seed)
+    names, values = list(ratios.columns), ratios.to_numpy()
+    counts = {(name, loss, verdict): 0 for name in names for loss in LOSSES for verdict in Verdict}
+    alarms = 0
+    for _ in range(runs):
+        start = draw.integers(len(values) - length + 1)
+        signs = draw.choice([-1.0, 1.0], size=(length, 1))
+        ended = endings(values[start : start + length] * signs, plan)
+        alarms += any(verdict is Verdict.SLOWER for verdict in ended[0.0])
+        for loss, verdicts in ended.items():
+            for name, verdict in zip(names, verdicts, strict=True):
+                counts[name, loss, verdict] += 1
+    stretches = [values[start : start + length] for start in range(0, len(values) - length + 1, length)]
+    apart = [endings(stretch, plan) for stretch in stretches]
+    rows = []
+    for column, name in enumerate(names):
+        for loss in LOSSES:
+            found = sum(one[loss][column] is Verdict.SLOWER for one in apart)
+            shares = {verdict.name.lower(): counts[name, loss, verdict] / runs for verdict in Verdict}
+            limit = {"disjoint_slower": found, "slower_at_least": lower_limit(found, len(apart))}
+            rows.append({"benchmark": name, "noise": ratios[name].std(), "loss": loss} | shares | limit)
+    false = sum(any(verdict is Verdict.SLOWER for verdict in one[0.0]) for one in apart)
+    simple = {f"{key}:5%": simple_rule(log_ratios(table, key), runs, draw) for key in ("least", "mean")}
+    return Replayed(pd.DataFrame(rows), alarms / runs, false, len(apart), simple, len(ratios))
+
+
+def endings(values: Floats, plan: Plan) -> dict[float, list[Verdict]]:
+    """Return with which verdicts a gate run ends, by planted loss: a planted loss shifts limits as it shifts ratios."""
+    found = [after_looks(column, plan, values.shape[1]) for column in values.T]
+    return {
+        loss: [verdict_of(ending([shifted(one, loss) for one in looks], plan), plan) for looks in found]
+        for loss in LOSSES
+    }
+
+
+def shifted(limits: Limits, loss: float) -> Limits:
+    """Return limits of times that are larger by this share."""
+    step = float(np.log1p(loss))
+    return replace(limits, estimate=limits.estimate + step, low=limits.low + step, high=limits.high + step)
+
+
+def simple_rule(ratios: pd.DataFrame, runs: int, draw: np.random.Generator) -> float:
+    """Return how often any benchmark of identical code is 5% larger in one process of each side."""
+    values = ratios.drop(columns=CONTROL, errors="ignore").to_numpy()
+    rows = values[draw.integers(len(values), size=runs)] * draw.choice([-1.0, 1.0], size=(runs, 1))
+    return float((rows > np.log(THRESHOLD)).any(axis=1).mean())
+
+
+def lower_limit(found: int, trials: int) -> float:
+    """Return the one-sided 95% lower limit of a share (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404)."""
+    return 0.0 if found == 0 else float(beta.ppf(1 - CONFIDENCE, found, trials - found + 1))
+
+
+def upper_limit(found: int, trials: int) -> float:
+    """Return the one-sided 95% upper limit of a share."""
+    return 1.0 if found == trials else float(beta.ppf(CONFIDENCE, found + 1, trials - found))
+
+
+# Planting
+
+
+def plant(runs: int = 3) -> None:
+    """Run the gate on identical code with slow-downs planted in head, and keep what it says of every benchmark."""
+    names = [name for name in read_recording("idle")["benchmark"].drop_duplicates() if name != CONTROL]
+    rows: list[dict[str, Any]] = []
+    for run in range(runs):
+        chosen = np.random.default_rng(run).permutation(names)[:16]
+        planted = dict(zip(map(str, chosen), [1.1] * 8 + [1.2] * 8, strict=True))
+        out = ROOT / ".benchmarks" / f"planted{run}"
+        command = [sys.executable, "-m", "sonogrid.cli", "perf", "compare", "HEAD", "HEAD", "--no-laws"]
+        command += ["--seed", str(run + 1), "--planted", json.dumps(planted), "--out", str(out)]
+        began = time.monotonic()
+        code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        seconds = time.monotonic() - began
+        made = json.loads((out / "compare.json").read_text(encoding="utf-8"))
+        rows += [
+            {
+                "run": run,
+                "exit_code": code,
+                "seconds": round(seconds),
+                "commit": made["circumstances"]["commits"]["head"],
+            }
+            | {"benchmark": row["name"], "planted": planted.get(row["name"], 1.0), "verdict": row["verdict"]}
+            | {key: row["ratio"][key] for key in ("estimate", "low", "high", "pairs")}
+            for row in made["benchmarks"]
+        ]
+        write_csv(pd.DataFrame(rows), PLANTED_RUNS)
+
+
+# Writing
+
+
+def write_page(made: Mapping[str, Replayed], planted: pd.DataFrame | None) -> None:
+    """Write the tables between their marks in docs/performance.md."""
+    text = PAGE.read_text(encoding="utf-8")
+    for mark, table in {
+        "runs": table_of_runs(made),
+        "rates": table_of_rates(made),
+        "planted": table_of_planted(planted),
+    }.items():
+        pattern = rf"(<!-- {mark} -->\n).*?(<!-- end -->)"
+        text = re.sub(pattern, lambda found, table=table: f"{found[1]}{table}{found[2]}", text, flags=re.DOTALL)
+    write_text(text, PAGE)
+
+
+def table_of_runs(made: Mapping[str, Replayed]) -> str:
+    """Return false alarms of whole runs, and those of simple rules, as Markdown."""
+    lines = [
+        "| condition | pairs | disjoint stretches | false alarms of the gate | of disjoint stretches | min:5% | mean:5% |"
+    ]
+    lines.append("|---|---:|---:|---:|---:|---:|---:|")
+    for condition, one in made.items():
+        limit = upper_limit(one.alarms_disjoint, one.disjoint)
+        disjoint = f"{one.alarms_disjoint} (at most {limit:.0%})"
+        simple = f"{one.simple['least:5%']:.1%} | {one.simple['mean:5%']:.1%}"
+        lines.append(f"| {condition} | {one.pairs} | {one.disjoint} | {one.alarms:.2%} | {disjoint} | {simple} |")
+    return "\n".join(lines) + "\n"
+
+
+def table_of_rates(made: Mapping[str, Replayed]) -> str:
+    """Return noise, and how runs on each benchmark end, as Markdown."""
+    heads = [f"{condition}: noise | cannot tell | 5% | 10% | 20% " for condition in made]
+    lines = [f"| benchmark | {'| '.join(heads)}|", "|---|" + "---:|" * 5 * len(made)]
+    tables = {condition: one.rates.set_index(["benchmark", "loss"]) for condition, one in made.items()}
+    first = next(iter(tables.values()))
+    order = first.xs(0.0, level="loss")["noise"].sort_values().index
+    for name in order:
+        cells = [name]
+        for table in tables.values():
+            cells.append(f"{table.loc[(name, 0.0), 'noise']:.3f}")
+            cells.append(f"{table.loc[(name, 0.0), 'cannot_tell']:.0%}")
+            cells += [f"{table.loc[(name, loss), 'slower']:.0%}" for loss in LOSSES[1:]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def table_of_planted(planted: pd.DataFrame | None) -> str:
+    """Return what real runs said of planted slow-downs, as Markdown."""
+    if planted is None:
+        return "Not run yet.\n"
+    lines = ["| run | pairs at most | minutes | planted | benchmarks | slower | cannot tell | not slower |"]
+    lines.append("|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for (run, factor), part in planted.groupby(["run", "planted"]):
+        counts = [int((part["verdict"] == verdict.value).sum()) for verdict in (Verdict.SLOWER, Verdict.CANNOT_TELL)]
+        rest = len(part) - sum(counts)
+        facts = f"{int(part['pairs'].max())} | {part['seconds'].iloc[0] / 60:.0f}"
+        lines.append(f"| {run + 1} | {facts} | {factor - 1:.0%} | {len(part)} | {counts[0]} | {counts[1]} | {rest} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(made: Mapping[str, Replayed]) -> None:
+    """Draw how runs end by benchmark and loss, ordered by noise."""
+    from matplotlib.figure import Figure
+
+    colours = {"slower": "#b2182b", "cannot_tell": "#bdbdbd", "not_slower": "#2166ac", "within": "#92c5de"}
+    figure = Figure(figsize=(10, 2.2 + 0.17 * len(next(iter(made.values())).rates) / len(LOSSES) * len(made)))
+    axes = figure.subplots(len(made), len(LOSSES), squeeze=False, sharey="row")
+    for row, (condition, one) in enumerate(made.items()):
+        for column, loss in enumerate(LOSSES):
+            part = one.rates[one.rates["loss"] == loss].sort_values("noise", ascending=False)
+            ax, left = axes[row, column], np.zeros(len(part))
+            for verdict, colour in colours.items():
+                ax.barh(part["benchmark"], part[verdict], left=left, color=colour, label=verdict.replace("_", " "))
+                left += part[verdict].to_numpy()
+            ax.set(title=f"{condition}: {loss:.0%} planted" if loss else f"{condition}: identical code", xlim=(0, 1))
+            ax.tick_params(labelsize=6)
+    figure.supxlabel("share of gate runs")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4, fontsize=8)
+    figure.set_layout_engine("constrained")
+    figure.savefig(FOLDER / "verdicts.png", dpi=110)
+
+
+def write_rates(plan: Plan, runs: int) -> None:
+    """Replay every recording, and write rates, figure and page."""
+    made = {}
+    for condition in PAIRS:
+        table = read_recording(condition)
+        if len(table) and table["pair"].nunique() >= plan.looks[-1]:
+            made[condition] = replay(table, plan, runs)
+    tables = [one.rates.assign(condition=condition, runs=runs) for condition, one in made.items()]
+    write_csv(pd.concat(tables, ignore_index=True), RATES)
+    draw(made)
+    write_page(made, pd.read_csv(PLANTED_RUNS) if PLANTED_RUNS.exists() else None)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the steps that are asked for, in order."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = ("record", "plant", "replay")
+    parser.add_argument("steps", nargs="*", choices=[*steps, []], help="default: all of them")
+    parser.add_argument("--condition", choices=PAIRS, nargs="+", default=list(PAIRS), help="what is recorded")
+    parser.add_argument("--pairs", type=int, help="record so many (default: 240 idle, 80 loaded)")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"replayed gate runs of each kind (default {RUNS})")
+    options = parser.parse_args(arguments)
+    for step in options.steps or steps:
+        if step == "record":
+            for condition in options.condition:
+                record(condition, options.pairs or PAIRS[condition])
+        elif step == "plant":
+            plant()
+        else:
+            write_rates(Plan(), options.runs)
+
+
+if __name__ == "__main__":
+    main()
