@@ -203,14 +203,14 @@ def compare(options: Namespace) -> None:
     """Compare the speed of two commits, show it, and exit with the code of the verdict."""
     from rich.console import Console
 
-    from sonogrid.perf.gate import Request, run_gate
+    from sonogrid.perf.gate import GateRequest, run_gate
     from sonogrid.perf.limits import Plan
-    from sonogrid.perf.show import WIDTH, as_json, show, write_summary
+    from sonogrid.perf.show import WIDTH, page_json, show_page, write_summary
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    request = Request(
+    request = GateRequest(
         options.base,
         options.head,
         options.suite,
@@ -221,7 +221,7 @@ def compare(options: Namespace) -> None:
         options.planted,
     )
     page = run_gate(request, Path.cwd())
-    write_json(as_json(page), options.out / "compare.json")
+    write_json(page_json(page), options.out / "compare.json")
     write_summary(page, options.out / "compare.md")
-    show(page, console)
+    show_page(page, console)
     sys.exit(page.exit.value)

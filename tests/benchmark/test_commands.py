@@ -16,7 +16,7 @@ import yaml
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sonogrid.config.backbone_names import known_backbones
-from sonogrid.perf.measuring import measure
+from sonogrid.perf.measuring import measure_speed
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "config.yaml", "rules", "slurm", "workflow")
@@ -93,7 +93,7 @@ def test_help(benchmark: BenchmarkFixture, run: Run, tmp_path: Path) -> None:
         assert ended.code == 0 and "usage: sonogrid" in ended.text, ended.text
 
     command = ["sonogrid.cli", "--help"]
-    measure(
+    measure_speed(
         benchmark,
         lambda: run(command, tmp_path),
         check=check,
@@ -112,7 +112,7 @@ def test_check(benchmark: BenchmarkFixture, run: Run, folder: Path) -> None:
         assert ended.code == 0 and "36 cells" in ended.text, ended.text
 
     command = ["sonogrid.cli", "check", "--config", "config.yaml"]
-    measure(
+    measure_speed(
         benchmark,
         lambda: run(command, folder),
         check=check,
@@ -139,7 +139,7 @@ def test_plan(benchmark: BenchmarkFixture, run: Run, folder: Path, cells: int) -
         return int(found[1].replace(",", "")) if found else 0
 
     command = ["snakemake", "-n", "--quiet", "all", "--configfile", "changes.yaml"]
-    measure(
+    measure_speed(
         benchmark,
         lambda: run(command, folder),
         check=check,

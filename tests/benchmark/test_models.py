@@ -11,7 +11,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sonogrid.config.modalities import MODALITIES
 from sonogrid.config.training import Training
 from sonogrid.fits.recipe import effective_strengths
-from sonogrid.perf.measuring import measure
+from sonogrid.perf.measuring import measure_speed
 from sonogrid.reporting.gradcam import grad_cam
 from sonogrid.training.augment import augment, strengths_of
 from sonogrid.training.backbones import build_model, logits_of, seeded
@@ -58,7 +58,7 @@ def test_augmentation(benchmark: BenchmarkFixture, modality: str) -> None:
         assert moved.shape == pictures.shape and moved.min() >= 0 and moved.max() <= 1
         assert not torch.equal(moved, pictures / 255)
 
-    measure(
+    measure_speed(
         benchmark,
         lambda: augment(pictures, strengths, torch.Generator().manual_seed(2)),
         check=check,
@@ -95,7 +95,7 @@ def infer(benchmark: BenchmarkFixture, backbone: str, batch: int, size: int, dev
         # A picture's logits do not depend on the pictures beside it. Tolerance: another batch, another order of sums.
         np.testing.assert_allclose(logits[-1:], logits_of(model, pictures[-1:]), rtol=1e-3, atol=1e-4)
 
-    measure(
+    measure_speed(
         benchmark,
         lambda: logits_of(model, pictures),
         check=check,
@@ -140,7 +140,7 @@ def train(benchmark: BenchmarkFixture, backbone: str, batch: int, size: int, dev
         # Not all after one step: what lies before a norm that timm begins with zeros has no gradient yet.
         assert sum(moved) > len(moved) / 2
 
-    measure(
+    measure_speed(
         benchmark,
         lambda: float(fitting.run_step(torch.arange(batch))),
         check=check,
@@ -160,4 +160,4 @@ def test_grad_cam(benchmark: BenchmarkFixture, backbone: str) -> None:
     def check(heat: NDArray[np.float32]) -> None:
         assert heat.shape == (SIZE, SIZE) and heat.min() >= 0 and heat.max() <= 1
 
-    measure(benchmark, lambda: grad_cam(model, picture, 1), check=check, unit="image", inputs=[backbone, picture])
+    measure_speed(benchmark, lambda: grad_cam(model, picture, 1), check=check, unit="image", inputs=[backbone, picture])

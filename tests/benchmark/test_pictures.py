@@ -32,7 +32,7 @@ from sonogrid.images.frame import scan_area
 from sonogrid.images.framing import SCAN, Framing
 from sonogrid.images.store import INDEX_COLUMNS, build, open_store
 from sonogrid.images.text import find_text
-from sonogrid.perf.measuring import measure
+from sonogrid.perf.measuring import measure_speed
 from sonogrid.stored import Store
 
 SIDE = 224
@@ -85,7 +85,7 @@ def test_reading(benchmark: BenchmarkFixture, tmp_path: Path, kind: str) -> None
         difference = np.abs(read.astype(int) - picture)
         assert difference.mean() < 4 if kind in LOSSY else not difference.any()
 
-    measure(
+    measure_speed(
         benchmark,
         lambda: decoder_of(decoder).decode(path, told),
         check=check,
@@ -133,7 +133,7 @@ def test_store_writing(benchmark: BenchmarkFixture, tmp_path: Path, kind: str) -
     def check(new: int) -> None:
         assert new == len(images) == len(open_store(npy, csv).pixels)
 
-    measure(
+    measure_speed(
         benchmark,
         make,
         check=check,
@@ -163,7 +163,7 @@ def test_store_reading(benchmark: BenchmarkFixture, store: Store) -> None:
         assert read.shape == (16, SIDE, SIDE, 3)
         assert (read == (rows % 256)[:, None, None, None]).all()
 
-    measure(benchmark, lambda: np.array(store.pixels[rows]), check=check, unit="image", count=16, inputs=rows)
+    measure_speed(benchmark, lambda: np.array(store.pixels[rows]), check=check, unit="image", count=16, inputs=rows)
 
 
 def test_scan_area(benchmark: BenchmarkFixture) -> None:
@@ -173,7 +173,7 @@ def test_scan_area(benchmark: BenchmarkFixture) -> None:
     def check(found: Box) -> None:
         assert found == SCAN_BOX
 
-    measure(benchmark, lambda: scan_area(picture), check=check, unit="picture", inputs=picture)
+    measure_speed(benchmark, lambda: scan_area(picture), check=check, unit="picture", inputs=picture)
 
 
 def test_canvas(benchmark: BenchmarkFixture) -> None:
@@ -185,7 +185,7 @@ def test_canvas(benchmark: BenchmarkFixture) -> None:
         assert not made.canvas[:16].any() and not made.canvas[-16:].any()
         assert made.canvas[16:-16].all()
 
-    measure(
+    measure_speed(
         benchmark,
         lambda: canonical(picture, framing, SIDE),
         check=check,
@@ -204,7 +204,9 @@ def test_colours_of_stiffness(benchmark: BenchmarkFixture) -> None:
     def check(made: Picture) -> None:
         assert np.abs(made[..., 0] / 255 - true).max() < 0.05
 
-    measure(benchmark, lambda: stiffness_channels(picture, bar), check=check, unit="picture", inputs=[picture, bar])
+    measure_speed(
+        benchmark, lambda: stiffness_channels(picture, bar), check=check, unit="picture", inputs=[picture, bar]
+    )
 
 
 def test_colours_of_flow(benchmark: BenchmarkFixture) -> None:
@@ -218,7 +220,9 @@ def test_colours_of_flow(benchmark: BenchmarkFixture) -> None:
         found = (made[..., 0].astype(float) - made[..., 1]) / 255
         assert np.abs(found - true)[moving].mean() < 0.05
 
-    measure(benchmark, lambda: velocity_channels(picture, bar), check=check, unit="picture", inputs=[picture, bar])
+    measure_speed(
+        benchmark, lambda: velocity_channels(picture, bar), check=check, unit="picture", inputs=[picture, bar]
+    )
 
 
 def test_text(benchmark: BenchmarkFixture) -> None:
@@ -229,4 +233,4 @@ def test_text(benchmark: BenchmarkFixture) -> None:
         # The line at the top begins at (12, 9) and ends at 218.
         assert any(box.x0 < 20 and box.y0 < 12 and box.x1 > 200 for box in boxes), boxes
 
-    measure(benchmark, lambda: find_text(picture), check=check, unit="picture", inputs=picture)
+    measure_speed(benchmark, lambda: find_text(picture), check=check, unit="picture", inputs=picture)

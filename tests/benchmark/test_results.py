@@ -17,7 +17,7 @@ from sonogrid.evaluation.intervals import Interval, Resamples, bca_interval, dra
 from sonogrid.evaluation.metrics import auc_ovo
 from sonogrid.files import sha256
 from sonogrid.layout import Layout
-from sonogrid.perf.measuring import measure
+from sonogrid.perf.measuring import measure_speed
 from sonogrid.reporting.exhibits import figures_of, tables_of
 from sonogrid.reporting.formats import Table
 from sonogrid.reporting.gathered import Gathered
@@ -47,7 +47,7 @@ def test_bootstrap(benchmark: BenchmarkFixture) -> None:
         assert np.mean(values) == pytest.approx(0.856, abs=0.03)
         assert all(one.low < value < one.high for one, value in zip(intervals, values, strict=True))
 
-    measure(
+    measure_speed(
         benchmark,
         bootstrap,
         check=check,
@@ -71,7 +71,7 @@ def test_tables(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
         assert [table.name for table in made] == [exhibit.stem for exhibit in tables_of(study)]
         assert all(len(table.data) for table in made)
 
-    measure(
+    measure_speed(
         benchmark,
         make,
         check=check,
@@ -92,7 +92,7 @@ def test_figures(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     def check(_: None) -> None:
         assert all(file.stat().st_size > 1000 for file in files)
 
-    measure(
+    measure_speed(
         benchmark,
         lambda: draw_figures(study, lambda note="", steps=1: None),
         check=check,
@@ -114,7 +114,7 @@ def test_report(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     def check(_: None) -> None:
         assert page.read_text(encoding="utf-8").rstrip().endswith("</html>")
 
-    measure(
+    measure_speed(
         benchmark,
         lambda: write_report(study),
         check=check,
@@ -143,7 +143,7 @@ def test_audit(benchmark: BenchmarkFixture) -> None:
             frozenset({"image1", "copy1"}),
         }
 
-    measure(
+    measure_speed(
         benchmark,
         lambda: near_duplicates(album, {}),
         check=check,

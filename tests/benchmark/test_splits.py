@@ -7,7 +7,7 @@ import pandas as pd
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from sonogrid.config.splits import Splits
-from sonogrid.perf.measuring import measure
+from sonogrid.perf.measuring import measure_speed
 from sonogrid.splits import make_splits
 
 PATIENTS, FOLDS = 586, 5
@@ -32,7 +32,7 @@ def test_splits(benchmark: BenchmarkFixture) -> None:
         assert tested["fold"].value_counts().between(117, 118).all()
 
     splits = Splits(folds=FOLDS)
-    measure(
+    measure_speed(
         benchmark,
         lambda: make_splits(patients, images, splits, seed=1),
         check=check,

@@ -32,9 +32,8 @@ from scipy.stats import beta
 from sonogrid.console import progress
 from sonogrid.files import write_csv, write_text
 from sonogrid.perf.limits import Limits, Plan, after_looks, ending
-from sonogrid.perf.process import CONTROL, run_process
-from sonogrid.perf.sides import two_sides
-from sonogrid.perf.verdicts import Verdict, verdict_of
+from sonogrid.perf.process import CONTROL, Side, run_process
+from sonogrid.perf.verdicts import GateVerdict, verdict_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "performance.md"
@@ -92,20 +91,19 @@ def read_recording(condition: str) -> pd.DataFrame:
 
 
 def record(condition: str, pairs: int) -> None:
-    """Add pairs to a recording until it has so many. Pairs during which other work ran are marked by its CPU time."""
+    """Add pairs of this very tree to a recording until it has so many; `elsewhere` marks what else used the CPU."""
     known = read_recording(condition)
     begin = int(known["pair"].max()) + 1 if len(known) else 0
     os.environ["OMP_NUM_THREADS"] = "1"
+    side = Side("head", "", ROOT, Path(sys.executable))
     with (
-        two_sides("HEAD", "HEAD", ROOT) as sides,
         load((os.cpu_count() or 1) if condition == "loaded" else 0),
         progress(f"pairs, {condition}", max(0, pairs - begin)) as advance,
     ):
-        for side in sides:
-            run_process(side)
+        run_process(side)
         for pair in range(begin, pairs):
             rows = []
-            for position, side in enumerate(sides):
+            for position in (0, 1):
                 elsewhere = -_cpu_elsewhere()
                 made = run_process(side, environment={"PYTHONHASHSEED": str(pair + 1)})
                 elsewhere += _cpu_elsewhere()
@@ -173,13 +171,13 @@ def replay(table: pd.DataFrame, plan: Plan, runs: int, seed: int = 1) -> Replaye
         raise ValueError(f"{len(ratios)} pairs are recorded, and a gate run takes {length}")
     draw = np.random.default_rng(seed)
     names, values = list(ratios.columns), ratios.to_numpy()
-    counts = {(name, loss, verdict): 0 for name in names for loss in LOSSES for verdict in Verdict}
+    counts = {(name, loss, verdict): 0 for name in names for loss in LOSSES for verdict in GateVerdict}
     alarms = 0
     for _ in range(runs):
         start = draw.integers(len(values) - length + 1)
         signs = draw.choice([-1.0, 1.0], size=(length, 1))
         ended = endings(values[start : start + length] * signs, plan)
-        alarms += any(verdict is Verdict.SLOWER for verdict in ended[0.0])
+        alarms += any(verdict is GateVerdict.SLOWER for verdict in ended[0.0])
         for loss, verdicts in ended.items():
             for name, verdict in zip(names, verdicts, strict=True):
                 counts[name, loss, verdict] += 1
@@ -188,16 +186,16 @@ def replay(table: pd.DataFrame, plan: Plan, runs: int, seed: int = 1) -> Replaye
     rows = []
     for column, name in enumerate(names):
         for loss in LOSSES:
-            found = sum(one[loss][column] is Verdict.SLOWER for one in apart)
-            shares = {verdict.name.lower(): counts[name, loss, verdict] / runs for verdict in Verdict}
+            found = sum(one[loss][column] is GateVerdict.SLOWER for one in apart)
+            shares = {verdict.name.lower(): counts[name, loss, verdict] / runs for verdict in GateVerdict}
             limit = {"disjoint_slower": found, "slower_at_least": lower_limit(found, len(apart))}
             rows.append({"benchmark": name, "noise": ratios[name].std(), "loss": loss} | shares | limit)
-    false = sum(any(verdict is Verdict.SLOWER for verdict in one[0.0]) for one in apart)
+    false = sum(any(verdict is GateVerdict.SLOWER for verdict in one[0.0]) for one in apart)
     simple = {f"{key}:5%": simple_rule(log_ratios(table, key), runs, draw) for key in ("least", "mean")}
     return Replayed(pd.DataFrame(rows), alarms / runs, false, len(apart), simple, len(ratios))
 
 
-def endings(values: Floats, plan: Plan) -> dict[float, list[Verdict]]:
+def endings(values: Floats, plan: Plan) -> dict[float, list[GateVerdict]]:
     """Return with which verdicts a gate run ends, by planted loss: a planted loss shifts limits as it shifts ratios."""
     found = [after_looks(column, plan, values.shape[1]) for column in values.T]
     return {
@@ -247,17 +245,13 @@ def plant(runs: int = 3) -> None:
         seconds = time.monotonic() - began
         made = json.loads((out / "compare.json").read_text(encoding="utf-8"))
         rows += [
-            {
-                "run": run,
-                "exit_code": code,
-                "seconds": round(seconds),
-                "commit": made["circumstances"]["commits"]["head"],
-            }
+            {"run": run, "exit_code": code, "seconds": round(seconds)}
             | {"benchmark": row["name"], "planted": planted.get(row["name"], 1.0), "verdict": row["verdict"]}
             | {key: row["ratio"][key] for key in ("estimate", "low", "high", "pairs")}
             for row in made["benchmarks"]
         ]
-        write_csv(pd.DataFrame(rows), PLANTED_RUNS)
+    # At the end, as the gate refuses a tree in which something is not committed.
+    write_csv(pd.DataFrame(rows), PLANTED_RUNS)
 
 
 # Writing
@@ -278,9 +272,7 @@ def write_page(made: Mapping[str, Replayed], planted: pd.DataFrame | None) -> No
 
 def table_of_runs(made: Mapping[str, Replayed]) -> str:
     """Return false alarms of whole runs, and those of simple rules, as Markdown."""
-    lines = [
-        "| condition | pairs | disjoint stretches | false alarms of the gate | of disjoint stretches | min:5% | mean:5% |"
-    ]
+    lines = ["| condition | pairs | disjoint runs | false alarms | in disjoint runs | min:5% | mean:5% |"]
     lines.append("|---|---:|---:|---:|---:|---:|---:|")
     for condition, one in made.items():
         limit = upper_limit(one.alarms_disjoint, one.disjoint)
@@ -314,7 +306,9 @@ def table_of_planted(planted: pd.DataFrame | None) -> str:
     lines = ["| run | pairs at most | minutes | planted | benchmarks | slower | cannot tell | not slower |"]
     lines.append("|---:|---:|---:|---:|---:|---:|---:|---:|")
     for (run, factor), part in planted.groupby(["run", "planted"]):
-        counts = [int((part["verdict"] == verdict.value).sum()) for verdict in (Verdict.SLOWER, Verdict.CANNOT_TELL)]
+        counts = [
+            int((part["verdict"] == verdict.value).sum()) for verdict in (GateVerdict.SLOWER, GateVerdict.CANNOT_TELL)
+        ]
         rest = len(part) - sum(counts)
         facts = f"{int(part['pairs'].max())} | {part['seconds'].iloc[0] / 60:.0f}"
         lines.append(f"| {run + 1} | {facts} | {factor - 1:.0%} | {len(part)} | {counts[0]} | {counts[1]} | {rest} |")

@@ -15,7 +15,7 @@ import numpy as np
 from sonogrid.console import Advance, silent
 from sonogrid.perf.limits import Limits, Plan, is_open, limits_so_far, signed_rank_limits
 from sonogrid.perf.process import CONTROL, Measured, Outcome, Side
-from sonogrid.perf.verdicts import CouldNotMeasureError, Verdict, verdict_of
+from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict, verdict_of
 from sonogrid.problems import Problem, Problems
 
 CONTROL_ERROR = 0.001
@@ -40,7 +40,7 @@ class Compared:
     """
 
     name: str
-    verdict: Verdict
+    verdict: GateVerdict
     limits: Limits = NOTHING
     reason: str = ""
     unit: str = ""
@@ -162,7 +162,7 @@ def _tracks(first: Mapping[str, Outcome]) -> tuple[dict[str, _Track], list[Compa
     """Return the benchmarks that can be compared, and rows for those that are broken on a side."""
     base, head = first["base"], first["head"]
     broken = [
-        Compared(name, Verdict.COULD_NOT, reason=_where_broken(name, first))
+        Compared(name, GateVerdict.COULD_NOT, reason=_where_broken(name, first))
         for name in sorted({*base.broken, *head.broken})
     ]
     tracks = {
@@ -230,7 +230,7 @@ def _control(track: _Track) -> Compared:
     differs = limits.low > CONTROL_TOLERANCE or limits.high < -CONTROL_TOLERANCE
     low, high = math.exp(limits.low), math.exp(limits.high)
     reason = f"the control, which is the same on both sides, differs by x {low:.3f} to {high:.3f}" if differs else ""
-    verdict = Verdict.COULD_NOT if differs else Verdict.NOT_SLOWER
+    verdict = GateVerdict.COULD_NOT if differs else GateVerdict.NOT_SLOWER
     return replace(_facts(CONTROL, track, verdict), limits=limits, reason=reason)
 
 
@@ -238,11 +238,11 @@ def _row(name: str, track: _Track, plan: Plan, control: Compared) -> Compared:
     """Return a benchmark with its verdict; there is none where the control differs."""
     reason = track.broken or control.reason
     if reason:
-        return replace(_facts(name, track, Verdict.COULD_NOT), reason=reason)
+        return replace(_facts(name, track, GateVerdict.COULD_NOT), reason=reason)
     return _facts(name, track, verdict_of(track.limits, plan))
 
 
-def _facts(name: str, track: _Track, verdict: Verdict) -> Compared:
+def _facts(name: str, track: _Track, verdict: GateVerdict) -> Compared:
     return Compared(
         name,
         verdict,

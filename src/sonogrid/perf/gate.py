@@ -17,7 +17,7 @@ from sonogrid.perf.measuring import PLANTED
 from sonogrid.perf.process import Outcome, Side, run_process
 from sonogrid.perf.show import Page
 from sonogrid.perf.sides import remarks, two_sides
-from sonogrid.perf.verdicts import Verdict, exit_of
+from sonogrid.perf.verdicts import GateVerdict, exit_of
 from sonogrid.perf.witness import witness
 from sonogrid.provenance import package_versions
 
@@ -26,7 +26,7 @@ MOST_WITNESSES = 5
 
 
 @dataclass(frozen=True)
-class Request:
+class GateRequest:
     """What is to be compared, and how.
 
     `minutes`: no pair of processes begins that would end later. `planted`: JSON, benchmark -> factor by which head is
@@ -43,7 +43,7 @@ class Request:
     planted: str = ""
 
 
-def run_gate(request: Request, repository: Path) -> Page:
+def run_gate(request: GateRequest, repository: Path) -> Page:
     """Compare two commits of a repository. Raise CouldNotMeasureError where nothing can be compared."""
     with two_sides(request.base, request.head, repository) as (base, head):
         said = remarks(base, head, repository)
@@ -65,7 +65,9 @@ def run_gate(request: Request, repository: Path) -> Page:
     return page_of(request, made, laws, said, {"base": base.commit, "head": head.commit})
 
 
-def page_of(request: Request, made: Comparison, laws: Laws | None, said: list[str], commits: Mapping[str, str]) -> Page:
+def page_of(
+    request: GateRequest, made: Comparison, laws: Laws | None, said: list[str], commits: Mapping[str, str]
+) -> Page:
     """Return a comparison with its exit code and its circumstances."""
     found = exit_of(
         [row.verdict for row in made.rows],
@@ -93,7 +95,9 @@ def machine() -> dict[str, Any]:
 
 def _with_witnesses(made: Comparison, base: Side, head: Side, suite: str) -> tuple[Compared, ...]:
     """Return the rows, those that lost most with their witnesses."""
-    slower = sorted((row for row in made.rows if row.verdict is Verdict.SLOWER), key=lambda row: -row.limits.estimate)
+    slower = sorted(
+        (row for row in made.rows if row.verdict is GateVerdict.SLOWER), key=lambda row: -row.limits.estimate
+    )
     chosen = {row.name for row in slower[:MOST_WITNESSES]}
     return tuple(
         replace(row, witness=witness(row.name, base, head, row.nodes, suite)) if row.name in chosen else row

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 SECONDS, LEAST_ROUNDS, MOST_ROUNDS = 0.06, 3, 100
 """How long each operation is timed in one process: many short processes say more than few long ones."""
 PROTOCOL = 1
@@ -34,17 +34,17 @@ class Benchmark(Protocol):
     def pedantic(self, target: Callable[[], Any], *, rounds: int) -> Any: ...
 
 
-def measure(
+def measure_speed(
     benchmark: Benchmark,
-    operation: Callable[[], Result],
+    operation: Callable[[], Returned],
     *,
-    check: Callable[[Result], None],
+    check: Callable[[Returned], None],
     unit: str,
     count: int = 1,
     inputs: object,
-    numbers: Callable[[Result], object] = lambda result: result,
+    numbers: Callable[[Returned], object] = lambda result: result,
     rounds: int | None = None,
-    peak_bytes: Callable[[Result], int] | None = None,
+    peak_bytes: Callable[[Returned], int] | None = None,
 ) -> None:
     """Run an operation, check its result once, and time it.
 
@@ -130,7 +130,7 @@ def _reset_peak() -> int:
     return _status("VmRSS")
 
 
-def _slowed(operation: Callable[[], Result], name: str) -> Callable[[], Result]:
+def _slowed(operation: Callable[[], Returned], name: str) -> Callable[[], Returned]:
     """Return the operation, made slower where the study of the gate plants a slow-down in this benchmark."""
     if PLANTED not in os.environ:
         return operation
@@ -138,7 +138,7 @@ def _slowed(operation: Callable[[], Result], name: str) -> Callable[[], Result]:
 
     factor = float(json.loads(os.environ[PLANTED]).get(name, 1.0))
 
-    def slower() -> Result:
+    def slower() -> Returned:
         began = time.perf_counter()
         result = operation()
         until = time.perf_counter() + (factor - 1) * (time.perf_counter() - began)

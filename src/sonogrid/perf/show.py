@@ -17,10 +17,10 @@ from rich.text import Text
 from sonogrid.perf.compare import Compared, Comparison
 from sonogrid.perf.laws import Laws
 from sonogrid.perf.limits import Limits, Plan
-from sonogrid.perf.verdicts import Exit, Verdict
+from sonogrid.perf.verdicts import Exit, GateVerdict
 
-ORDER = (Verdict.SLOWER, Verdict.COULD_NOT, Verdict.CANNOT_TELL, Verdict.WITHIN, Verdict.NOT_SLOWER)
-STYLES = {Verdict.SLOWER: "bold red", Verdict.COULD_NOT: "magenta", Verdict.CANNOT_TELL: "yellow"}
+ORDER = (GateVerdict.SLOWER, GateVerdict.COULD_NOT, GateVerdict.CANNOT_TELL, GateVerdict.WITHIN, GateVerdict.NOT_SLOWER)
+STYLES = {GateVerdict.SLOWER: "bold red", GateVerdict.COULD_NOT: "magenta", GateVerdict.CANNOT_TELL: "yellow"}
 EXIT_STYLES = {Exit.SLOWER: "bold red", Exit.BROKEN_LAW: "bold red", Exit.COULD_NOT: "bold magenta"}
 COLUMNS = ("benchmark", "base", "head / base", "verdict", "pairs")
 PREFIXES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
@@ -83,7 +83,7 @@ def ratio(limits: Limits) -> str:
     return f"{estimate:.3f} [{low:.3f}, {f'{high:.3f}' if math.isfinite(high) else '-'}]"
 
 
-def notes(page: Page) -> list[str]:
+def page_notes(page: Page) -> list[str]:
     """Return what the table does not say, one sentence each."""
     made, found = page.comparison, [*page.remarks]
     plan = page.plan
@@ -171,7 +171,7 @@ def headline(page: Page) -> str:
     )
 
 
-def show(page: Page, console: Console) -> None:
+def show_page(page: Page, console: Console) -> None:
     """Print the table and its notes."""
     table = Table(box=None, pad_edge=False)
     for name in COLUMNS:
@@ -179,16 +179,16 @@ def show(page: Page, console: Console) -> None:
     for row in page.rows:
         table.add_row(*map(Text, cells(row)), style=STYLES.get(row.verdict, ""))
     console.print(table)
-    for note in notes(page):
+    for note in page_notes(page):
         console.print(note, style="dim", markup=False, highlight=False)
     console.print(headline(page), style=EXIT_STYLES.get(page.exit, "bold"), markup=False, highlight=False)
 
 
-def as_markdown(page: Page) -> str:
+def page_markdown(page: Page) -> str:
     """Return the page as Markdown, for the summary of a CI job."""
     lines = [f"### Speed: {_markdown(headline(page))}", "", f"| {' | '.join(COLUMNS)} |", "|---|---:|---:|---|---:|"]
     lines += [f"| {' | '.join(map(_markdown, cells(row)))} |" for row in page.rows]
-    lines += ["", *(f"- {_markdown(note)}" for note in notes(page))]
+    lines += ["", *(f"- {_markdown(note)}" for note in page_notes(page))]
     for row in page.rows:
         lines += _profiles(row)
     return "\n".join(lines) + "\n"
@@ -213,7 +213,7 @@ def _markdown(text: object) -> str:
     return shown
 
 
-def as_json(page: Page) -> dict[str, Any]:
+def page_json(page: Page) -> dict[str, Any]:
     """Return everything, for programs: limits as ratios, null where there is none."""
     return {
         "base": page.base,
@@ -227,7 +227,7 @@ def as_json(page: Page) -> dict[str, Any]:
         "only_head": page.comparison.only_head,
         "changed": page.comparison.changed,
         "laws": None if page.laws is None else asdict(page.laws),
-        "notes": notes(page),
+        "notes": page_notes(page),
         "order": page.comparison.order,
         "seconds": page.comparison.seconds,
         "circumstances": dict(page.circumstances),
@@ -257,7 +257,7 @@ def _finite(value: float) -> float | None:
 
 def write_summary(page: Page, file: Path) -> None:
     """Write Markdown to a file, and to the summary of a GitHub job if this is one."""
-    text = as_markdown(page)
+    text = page_markdown(page)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     summary = os.environ.get("GITHUB_STEP_SUMMARY")

@@ -10,7 +10,7 @@ from sonogrid.perf.limits import Limits, Plan
 from sonogrid.problems import InputError
 
 
-class Verdict(Enum):
+class GateVerdict(Enum):
     """What is said of one benchmark; COULD_NOT always comes with a reason."""
 
     SLOWER = "slower"
@@ -37,28 +37,28 @@ class CouldNotMeasureError(InputError):
     exit_code = Exit.COULD_NOT.value
 
 
-def verdict_of(limits: Limits, plan: Plan) -> Verdict:
+def verdict_of(limits: Limits, plan: Plan) -> GateVerdict:
     """Return the verdict that limits allow."""
     slower, within = limits.low > 0, limits.high < math.log1p(plan.margin)
     if slower and limits.low > limits.high:
         # Limits of different looks that exclude each other: the machine changed between them.
-        return Verdict.CANNOT_TELL
+        return GateVerdict.CANNOT_TELL
     if slower:
-        return Verdict.WITHIN if within else Verdict.SLOWER
-    return Verdict.NOT_SLOWER if within else Verdict.CANNOT_TELL
+        return GateVerdict.WITHIN if within else GateVerdict.SLOWER
+    return GateVerdict.NOT_SLOWER if within else GateVerdict.CANNOT_TELL
 
 
-def exit_of(verdicts: Collection[Verdict], broken_laws: bool, other_numbers: bool) -> Exit:
+def exit_of(verdicts: Collection[GateVerdict], broken_laws: bool, other_numbers: bool) -> Exit:
     """Return what the gate as a whole says: the first of these that is the case.
 
     Slower; a law is broken; could not measure (nothing compared is that too); cannot tell; other numbers; not slower.
     """
-    if Verdict.SLOWER in verdicts:
+    if GateVerdict.SLOWER in verdicts:
         return Exit.SLOWER
     if broken_laws:
         return Exit.BROKEN_LAW
-    if not verdicts or Verdict.COULD_NOT in verdicts:
+    if not verdicts or GateVerdict.COULD_NOT in verdicts:
         return Exit.COULD_NOT
-    if Verdict.CANNOT_TELL in verdicts:
+    if GateVerdict.CANNOT_TELL in verdicts:
         return Exit.CANNOT_TELL
     return Exit.OTHER_NUMBERS if other_numbers else Exit.NOT_SLOWER

@@ -11,7 +11,7 @@ from unit.perf.fake_sides import BASE, HEAD, Machine, with_benchmark, without
 from sonogrid.perf.compare import Comparison, compare, order_of_pairs
 from sonogrid.perf.limits import Plan
 from sonogrid.perf.process import CONTROL, Outcome
-from sonogrid.perf.verdicts import CouldNotMeasureError, Verdict
+from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict
 
 PLAN = Plan(looks=(16, 24, 32), shares=(0.3, 0.3, 0.4))
 
@@ -25,7 +25,7 @@ def run(machine: Machine, **more: object) -> Comparison:
     return compare(BASE, HEAD, PLAN, machine, **more)  # type: ignore[arg-type]
 
 
-def verdicts(made: Comparison) -> dict[str, Verdict]:
+def verdicts(made: Comparison) -> dict[str, GateVerdict]:
     return {row.name: row.verdict for row in made.rows}
 
 
@@ -44,16 +44,16 @@ def test_slower_not_slower_within_the_margin_and_cannot_tell() -> None:
 
     made = run(Machine(times, {"base": factors, "head": factors}))
     assert verdicts(made) == {
-        "slow": Verdict.SLOWER,
-        "same": Verdict.NOT_SLOWER,
-        "faster": Verdict.NOT_SLOWER,
-        "little": Verdict.WITHIN,
-        "loud": Verdict.CANNOT_TELL,
+        "slow": GateVerdict.SLOWER,
+        "same": GateVerdict.NOT_SLOWER,
+        "faster": GateVerdict.NOT_SLOWER,
+        "little": GateVerdict.WITHIN,
+        "loud": GateVerdict.CANNOT_TELL,
     }
     by_name = {row.name: row for row in made.rows}
     assert by_name["slow"].limits.ratio()[0] == pytest.approx(1.2, abs=0.02)
     assert by_name["slow"].seconds == pytest.approx((0.01, 0.012), rel=0.02)
-    assert made.control.verdict is Verdict.NOT_SLOWER
+    assert made.control.verdict is GateVerdict.NOT_SLOWER
 
 
 def test_what_is_certain_is_not_run_again_and_the_rest_is_to_the_last_look() -> None:
@@ -87,7 +87,7 @@ def test_processes_run_a_b_b_a_and_who_begins_is_drawn() -> None:
 def test_a_benchmark_that_is_broken_on_one_side_could_not_be_measured() -> None:
     machine = Machine(change=lambda made, side, _: without(made, "b", "assert 1 == 2") if side == "head" else made)
     made = run(machine)
-    assert verdicts(made) == {"a": Verdict.NOT_SLOWER, "b": Verdict.COULD_NOT, "c": Verdict.NOT_SLOWER}
+    assert verdicts(made) == {"a": GateVerdict.NOT_SLOWER, "b": GateVerdict.COULD_NOT, "c": GateVerdict.NOT_SLOWER}
     assert next(row for row in made.rows if row.name == "b").reason == "fails on head: assert 1 == 2"
     assert made.only_base == made.only_head == made.changed == ()
 
@@ -99,7 +99,7 @@ def test_a_benchmark_that_breaks_later_could_not_be_measured(reason: str, said: 
 
     slow = Machine(lambda name, side, number: 0.02 if side == "head" and name == "c" else 0.01, change=change)
     row = next(row for row in run(slow).rows if row.name == "c")
-    assert row.verdict is Verdict.COULD_NOT and row.reason.startswith(said) and "in pair" in row.reason
+    assert row.verdict is GateVerdict.COULD_NOT and row.reason.startswith(said) and "in pair" in row.reason
 
 
 def test_new_gone_and_changed_benchmarks_are_listed_and_not_compared() -> None:
@@ -109,7 +109,7 @@ def test_new_gone_and_changed_benchmarks_are_listed_and_not_compared() -> None:
         return with_benchmark(outcome, "n", inputs=None)
 
     made = run(Machine(suites={"base": "aouin", "head": "ahuin"}, change=change))
-    assert verdicts(made) == {"a": Verdict.NOT_SLOWER}
+    assert verdicts(made) == {"a": GateVerdict.NOT_SLOWER}
     assert (made.only_base, made.only_head, made.changed) == (("o",), ("h",), ("i", "n", "u"))
 
 
@@ -127,7 +127,7 @@ def test_results_are_compared_beside_times() -> None:
     names = {"base": "sovn", "head": "sovn"}
     rows = {row.name: row for row in run(Machine(suites=names, change=change)).rows}
     assert {name: row.numbers for name, row in rows.items()} == {"s": "same", "o": "other", "v": "vary", "n": "none"}
-    assert {row.verdict for row in rows.values()} == {Verdict.NOT_SLOWER}
+    assert {row.verdict for row in rows.values()} == {GateVerdict.NOT_SLOWER}
 
 
 @pytest.mark.parametrize("number", [0, 1, 9])
@@ -142,13 +142,13 @@ def test_a_process_that_does_not_run_ends_the_comparison(number: int) -> None:
 @pytest.mark.parametrize("factor", [1.1, 0.9])
 def test_nothing_is_said_where_the_control_differs(factor: float) -> None:
     made = run(Machine(lambda name, side, number: 0.01 * (factor if side == "head" else 1) * noise(number, 0.001)))
-    assert set(verdicts(made).values()) == {Verdict.COULD_NOT}
+    assert set(verdicts(made).values()) == {GateVerdict.COULD_NOT}
     assert all("the control" in row.reason for row in made.rows)
 
 
 def test_a_control_that_differs_by_less_than_its_tolerance_is_let_pass() -> None:
     made = run(Machine(lambda name, side, number: 0.01 * (1.005 if name == CONTROL and side == "head" else 1)))
-    assert set(verdicts(made).values()) == {Verdict.NOT_SLOWER}
+    assert set(verdicts(made).values()) == {GateVerdict.NOT_SLOWER}
 
 
 def test_no_pair_begins_when_the_time_is_up_and_what_is_known_then_is_said() -> None:
@@ -159,10 +159,10 @@ def test_no_pair_begins_when_the_time_is_up_and_what_is_known_then_is_said() -> 
     machine.asked.clear()
     made = run(machine, minutes=5, clock=lambda: 10.0 * len(machine.asked))
     assert made.pairs == 14 and made.seconds == 300
-    assert verdicts(made) == {"a": Verdict.SLOWER, "b": Verdict.NOT_SLOWER, "c": Verdict.NOT_SLOWER}
+    assert verdicts(made) == {"a": GateVerdict.SLOWER, "b": GateVerdict.NOT_SLOWER, "c": GateVerdict.NOT_SLOWER}
     machine.asked.clear()
     made = run(machine, minutes=1, clock=lambda: 10.0 * len(machine.asked))
-    assert set(verdicts(made).values()) == {Verdict.CANNOT_TELL}
+    assert set(verdicts(made).values()) == {GateVerdict.CANNOT_TELL}
 
 
 def test_peak_memory_is_the_median_of_the_processes() -> None:

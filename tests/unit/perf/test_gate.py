@@ -16,10 +16,10 @@ import pytest
 from unit.perf.tiny_project import SECONDS, Project, speed, tiny_project
 
 from sonogrid.cli import main
-from sonogrid.perf.gate import Request, run_gate
+from sonogrid.perf.gate import GateRequest, run_gate
 from sonogrid.perf.limits import Plan
 from sonogrid.perf.show import Page
-from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, Verdict
+from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, GateVerdict
 
 PLAN = Plan(looks=(4,), shares=(1.0,), slower=0.2, not_slower=0.2)
 """Few pairs are enough where times are exact."""
@@ -36,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
 
 
 def gate(project: Project, **more: object) -> Page:
-    return run_gate(Request("HEAD~1", "HEAD", plan=PLAN, **more), project.folder)  # type: ignore[arg-type]
+    return run_gate(GateRequest("HEAD~1", "HEAD", plan=PLAN, **more), project.folder)  # type: ignore[arg-type]
 
 
 def test_a_slower_commit_is_called_slower_with_its_profile_and_faster_or_equal_ones_are_not(project: Project) -> None:
@@ -44,7 +44,7 @@ def test_a_slower_commit_is_called_slower_with_its_profile_and_faster_or_equal_o
     page = gate(project)
     rows = {row.name: row for row in page.comparison.rows}
     assert page.exit is Exit.SLOWER
-    assert (rows["speed[a]"].verdict, rows["speed[b]"].verdict) == (Verdict.SLOWER, Verdict.NOT_SLOWER)
+    assert (rows["speed[a]"].verdict, rows["speed[b]"].verdict) == (GateVerdict.SLOWER, GateVerdict.NOT_SLOWER)
     assert rows["speed[a]"].limits.ratio() == pytest.approx((1.2, 1.2, 1.2))
     profiles = rows["speed[a]"].witness["profiles"]
     assert all(any("operation" in one["function"] for one in profiles[side]) for side in ("base", "head"))
@@ -57,7 +57,7 @@ def test_equal_speed_with_other_numbers_is_said(project: Project) -> None:
     project.commit(speed(SECONDS, answer=2))
     page = gate(project)
     assert page.exit is Exit.OTHER_NUMBERS
-    assert {row.verdict for row in page.comparison.rows} == {Verdict.NOT_SLOWER}
+    assert {row.verdict for row in page.comparison.rows} == {GateVerdict.NOT_SLOWER}
 
 
 def test_a_law_that_no_longer_holds_is_said(project: Project) -> None:
@@ -76,8 +76,8 @@ def test_a_benchmark_that_is_broken_on_one_side_is_never_slower(project: Project
     page = gate(project, with_laws=False)
     assert page.exit is Exit.COULD_NOT
     assert {row.name: row.verdict for row in page.comparison.rows} == {
-        "speed[a]": Verdict.COULD_NOT,
-        "speed[b]": Verdict.NOT_SLOWER,
+        "speed[a]": GateVerdict.COULD_NOT,
+        "speed[b]": GateVerdict.NOT_SLOWER,
     }
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sonogrid.perf.measuring import CALLS, MOST_ROUNDS, PLANTED, _slowed, digest_of, measure
+from sonogrid.perf.measuring import CALLS, MOST_ROUNDS, PLANTED, _slowed, digest_of, measure_speed
 
 
 @dataclass
@@ -81,7 +81,7 @@ def test_what_has_no_digest_is_refused() -> None:
 
 def test_a_result_is_checked_once_and_its_facts_are_recorded(bench: Bench) -> None:
     checked: list[float] = []
-    measure(bench, lambda: 2.0, check=checked.append, unit="image", count=3, inputs=[1], numbers=lambda x: x + 1)
+    measure_speed(bench, lambda: 2.0, check=checked.append, unit="image", count=3, inputs=[1], numbers=lambda x: x + 1)
     assert checked == [2.0]
     said = bench.extra_info
     assert (said["unit"], said["count"]) == ("image", 3)
@@ -94,11 +94,11 @@ def test_a_result_that_is_wrong_fails_the_benchmark(bench: Bench) -> None:
         assert result == 3
 
     with pytest.raises(AssertionError):
-        measure(bench, lambda: 2, check=check, unit="image", inputs=1)
+        measure_speed(bench, lambda: 2, check=check, unit="image", inputs=1)
 
 
 def test_peak_memory_is_what_the_operation_adds(bench: Bench) -> None:
-    measure(
+    measure_speed(
         bench,
         lambda: np.ones(20_000_000).sum(),
         check=lambda _: None,
@@ -116,19 +116,19 @@ def test_calls_of_benchmarks_that_are_disabled_or_long(
 ) -> None:
     bench.disabled = disabled
     calls: list[int] = []
-    measure(bench, lambda: calls.append(1), check=lambda _: None, unit="image", inputs=1, rounds=rounds)
+    measure_speed(bench, lambda: calls.append(1), check=lambda _: None, unit="image", inputs=1, rounds=rounds)
     assert len(calls) == expected
 
 
 def test_short_operations_are_called_as_often_as_fit(bench: Bench) -> None:
-    measure(bench, lambda: 1, check=lambda _: None, unit="image", inputs=1)
+    measure_speed(bench, lambda: 1, check=lambda _: None, unit="image", inputs=1)
     assert bench.rounds == MOST_ROUNDS
 
 
 def test_calls_are_counted_for_instructions(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CALLS, "7")
     calls: list[int] = []
-    measure(bench, lambda: calls.append(1), check=lambda _: None, unit="image", inputs=1)
+    measure_speed(bench, lambda: calls.append(1), check=lambda _: None, unit="image", inputs=1)
     assert len(calls) == 7
 
 

@@ -15,15 +15,26 @@ from sonogrid.files import write_json
 from sonogrid.perf.compare import Compared, Comparison
 from sonogrid.perf.laws import Laws
 from sonogrid.perf.limits import Limits, Plan
-from sonogrid.perf.show import WIDTH, Page, as_json, as_markdown, headline, notes, per_unit, ratio, show, write_summary
-from sonogrid.perf.verdicts import Exit, Verdict
+from sonogrid.perf.show import (
+    WIDTH,
+    Page,
+    headline,
+    page_json,
+    page_markdown,
+    page_notes,
+    per_unit,
+    ratio,
+    show_page,
+    write_summary,
+)
+from sonogrid.perf.verdicts import Exit, GateVerdict
 
 PROFILE = {"base": [{"function": "images/text.py:1(find)", "ms": 1.25, "calls": "3"}], "head": []}
 ROWS = (
-    Compared("steady", Verdict.NOT_SLOWER, Limits(0.0, -0.02, 0.03, 16), unit="image", seconds=(0.0012, 0.0012)),
+    Compared("steady", GateVerdict.NOT_SLOWER, Limits(0.0, -0.02, 0.03, 16), unit="image", seconds=(0.0012, 0.0012)),
     Compared(
         "reading[dicom_jpeg_lossless]",
-        Verdict.SLOWER,
+        GateVerdict.SLOWER,
         Limits(math.log(1.2), math.log(1.1), math.log(1.3), 24),
         unit="picture",
         count=4,
@@ -33,12 +44,14 @@ ROWS = (
         ratios=(0.1, 0.2),
         witness={"instructions": "not counted: no counters", "profiles": PROFILE},
     ),
-    Compared("loud", Verdict.CANNOT_TELL, Limits(0.01, -math.inf, math.inf, 40), unit="cell", seconds=(1e-7, 1e-7)),
-    Compared("broken|<b>@all", Verdict.COULD_NOT, reason="fails on head: assert [x](http://y) | `z`"),
-    Compared("little", Verdict.WITHIN, Limits(0.02, 0.01, 0.04, 24), unit="image", seconds=(0.5, 0.5), numbers="vary"),
+    Compared("loud", GateVerdict.CANNOT_TELL, Limits(0.01, -math.inf, math.inf, 40), unit="cell", seconds=(1e-7, 1e-7)),
+    Compared("broken|<b>@all", GateVerdict.COULD_NOT, reason="fails on head: assert [x](http://y) | `z`"),
+    Compared(
+        "little", GateVerdict.WITHIN, Limits(0.02, 0.01, 0.04, 24), unit="image", seconds=(0.5, 0.5), numbers="vary"
+    ),
 )
 MADE = Comparison(
-    ROWS, Compared("control", Verdict.NOT_SLOWER), ("gone",), ("new",), ("changed",), 24, ("base", "head"), 600.0
+    ROWS, Compared("control", GateVerdict.NOT_SLOWER), ("gone",), ("new",), ("changed",), 24, ("base", "head"), 600.0
 )
 PAGE = Page(
     "main (abc1234)",
@@ -55,7 +68,7 @@ PAGE = Page(
 
 def shown(page: Page, width: int = WIDTH) -> str:
     output = io.StringIO()
-    show(page, Console(file=output, width=width))
+    show_page(page, Console(file=output, width=width))
     return output.getvalue()
 
 
@@ -84,7 +97,7 @@ def test_the_last_line_is_the_verdict_with_its_exit_code() -> None:
     ],
 )
 def test_times_per_unit(seconds: float, count: int, expected: str) -> None:
-    assert per_unit(Compared("a", Verdict.SLOWER, unit="cell", count=count, seconds=(seconds, 1.0))) == expected
+    assert per_unit(Compared("a", GateVerdict.SLOWER, unit="cell", count=count, seconds=(seconds, 1.0))) == expected
 
 
 def test_ratios_with_limits_that_are_absent() -> None:
@@ -93,7 +106,7 @@ def test_ratios_with_limits_that_are_absent() -> None:
 
 
 def test_notes_tell_all_that_the_table_does_not() -> None:
-    said = "\n".join(notes(PAGE))
+    said = "\n".join(page_notes(PAGE))
     for text in (
         "A.",
         "Could not measure broken|<b>@all: fails on head",
@@ -110,18 +123,18 @@ def test_notes_tell_all_that_the_table_does_not() -> None:
         "on base: images/text.py:1(find) 1.25 ms.",
     ):
         assert text in said
-    assert "--no-laws" in "\n".join(notes(replace(PAGE, laws=None)))
-    assert "pytest ended" in "\n".join(notes(replace(PAGE, laws=Laws(failed="pytest ended with exit code 4"))))
+    assert "--no-laws" in "\n".join(page_notes(replace(PAGE, laws=None)))
+    assert "pytest ended" in "\n".join(page_notes(replace(PAGE, laws=Laws(failed="pytest ended with exit code 4"))))
 
 
 def test_counted_instructions_are_a_ratio() -> None:
     row = replace(ROWS[1], witness={"instructions": {"base": 2e9, "head": 2.2e9}, "profiles": PROFILE})
     page = replace(PAGE, comparison=replace(MADE, rows=(row,)))
-    assert "2e+09 -> 2.2e+09 per call (x 1.100)" in "\n".join(notes(page))
+    assert "2e+09 -> 2.2e+09 per call (x 1.100)" in "\n".join(page_notes(page))
 
 
 def test_names_from_a_contributor_are_no_markup() -> None:
-    text = as_markdown(PAGE)
+    text = page_markdown(PAGE)
     assert "broken\\|&lt;b&gt;&#64;all" in text
     assert "<b>" not in text and "@all" not in text
     table = [line for line in text.splitlines() if line.startswith("| ")]
@@ -131,7 +144,7 @@ def test_names_from_a_contributor_are_no_markup() -> None:
 
 def test_json_holds_everything_and_no_nan(tmp_path: Path) -> None:
     file = tmp_path / "compare.json"
-    write_json(as_json(PAGE), file)
+    write_json(page_json(PAGE), file)
     read = json.loads(file.read_text())
     assert read["exit"] == {"code": 3, "said": "slower"}
     by_name = {row["name"]: row for row in read["benchmarks"]}

@@ -7,10 +7,10 @@ import math
 import pytest
 
 from sonogrid.perf.limits import Limits, Plan
-from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, Verdict, exit_of, verdict_of
+from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, GateVerdict, exit_of, verdict_of
 from sonogrid.problems import Problem
 
-SLOWER, WITHIN, NOT_SLOWER, CANNOT_TELL, COULD_NOT = Verdict
+SLOWER, WITHIN, NOT_SLOWER, CANNOT_TELL, COULD_NOT = GateVerdict
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ SLOWER, WITHIN, NOT_SLOWER, CANNOT_TELL, COULD_NOT = Verdict
         (1.03, 1.01, CANNOT_TELL),
     ],
 )
-def test_verdicts_of_limits_with_a_margin_of_5_percent(low: float, high: float, expected: Verdict) -> None:
+def test_verdicts_of_limits_with_a_margin_of_5_percent(low: float, high: float, expected: GateVerdict) -> None:
     limits = Limits(0.0, math.log(low) if low else -math.inf, math.log(high), 40)
     assert verdict_of(limits, Plan(margin=0.05)) is expected
 
@@ -46,7 +46,7 @@ def test_verdicts_of_limits_with_a_margin_of_5_percent(low: float, high: float, 
         ([SLOWER, COULD_NOT, CANNOT_TELL], True, True, Exit.SLOWER),
     ],
 )
-def test_exit_codes(verdicts: list[Verdict], broken: bool, numbers: bool, expected: Exit) -> None:
+def test_exit_codes(verdicts: list[GateVerdict], broken: bool, numbers: bool, expected: Exit) -> None:
     assert exit_of(verdicts, broken, numbers) is expected
 
 

@@ -13,7 +13,7 @@ from sonogrid.perf import measuring
 SUITE = """
 import pytest
 
-from sonogrid.perf.measuring import measure
+from sonogrid.perf.measuring import measure_speed
 from sonogrid.speed import ANSWER, SECONDS
 
 now = 0.0
@@ -34,7 +34,7 @@ def test_speed(benchmark, name):
     def check(answer):
         assert SECONDS[name] > 0, "the benchmark is broken"
 
-    measure(benchmark, operation, check=check, unit="image", inputs=name)
+    measure_speed(benchmark, operation, check=check, unit="image", inputs=name)
 """
 LAWS = """
 from sonogrid.speed import ANSWER
