@@ -236,7 +236,7 @@ def _add_perf(commands: Commands) -> None:
     compare.add_argument("--suite", choices=("fast", "full"), default="fast", help="benchmarks (default fast)")
     compare.add_argument("--margin", type=_share, default=0.05, help="loss that is let pass, as a share (default 0.05)")
     compare.add_argument(
-        "--minutes", type=_positive, default=15.0, help="begin nothing that would end later (default 15)"
+        "--minutes", type=_positive, default=13.5, help="begin no pair that would end later (default 13.5)"
     )
     compare.add_argument("--seed", type=_number, default=1, help="draws which side of a pair runs first (default 1)")
     compare.add_argument("--no-laws", action="store_true", help="leave out the laws of tests/property")

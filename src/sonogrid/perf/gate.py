@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,15 +30,15 @@ MOST_WITNESSES = 5
 class GateRequest:
     """What is to be compared, and how.
 
-    `minutes`: no pair of processes begins that would end later. `planted`: JSON, benchmark -> factor by which head is
-    slowed down, for the study of the gate itself.
+    `minutes`: no pair of processes begins that would end later than so long after the start. `planted`: JSON, benchmark
+    -> factor by which head is slowed down, for the study of the gate itself.
     """
 
     base: str
     head: str
     suite: str = "fast"
     plan: Plan = field(default_factory=Plan)
-    minutes: float = 15.0
+    minutes: float = 13.5
     seed: int = 1
     with_laws: bool = True
     planted: str = ""
@@ -45,6 +46,7 @@ class GateRequest:
 
 def run_gate(request: GateRequest, repository: Path) -> Page:
     """Compare two commits of a repository. Raise CouldNotMeasureError where nothing can be compared."""
+    began = time.monotonic()
     with two_sides(request.base, request.head, repository) as (base, head):
         said = remarks(base, head, repository)
         with progress("laws of tests/property", 1) as advance:
@@ -58,7 +60,8 @@ def run_gate(request: GateRequest, repository: Path) -> Page:
             return run_process(side, request.suite, nodes, environment)
 
         with progress("pairs of processes", request.plan.looks[-1]) as advance:
-            made = compare(base, head, request.plan, run, request.minutes, request.seed, advance)
+            left = request.minutes - (time.monotonic() - began) / 60
+            made = compare(base, head, request.plan, run, left, request.seed, advance)
         made = replace(made, rows=_with_witnesses(made, base, head, request.suite))
     if request.planted:
         said.append(f"Slow-downs were planted in head: {request.planted}")

@@ -24,8 +24,8 @@ STYLES = {GateVerdict.SLOWER: "bold red", GateVerdict.COULD_NOT: "magenta", Gate
 EXIT_STYLES = {Exit.SLOWER: "bold red", Exit.BROKEN_LAW: "bold red", Exit.COULD_NOT: "bold magenta"}
 COLUMNS = ("benchmark", "base", "head / base", "verdict", "pairs")
 PREFIXES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
-PEAK_SHOWN = 1.05
-"""Ratio of peak memory from which it is told."""
+PEAK_SHOWN, LEAST_PEAK = 1.05, 10e6
+"""Ratio of peak memory from which a growth is told, and its least bytes: less is how memory happens to be paged."""
 WIDTH = 100
 SAID = {
     Exit.NOT_SLOWER: "not slower",
@@ -76,11 +76,12 @@ def per_unit(row: Compared) -> str:
 
 
 def ratio(limits: Limits) -> str:
-    """Return a ratio with its simultaneous one-sided limits, as "1.02 [0.98, 1.06]"; a limit may be absent."""
+    """Return a ratio with its simultaneous one-sided limits, as "1.020 [0.980, 1.060]"; "-" for none."""
     if not limits.pairs:
         return ""
     estimate, low, high = limits.ratio()
-    return f"{estimate:.3f} [{low:.3f}, {f'{high:.3f}' if math.isfinite(high) else '-'}]"
+    shown = (f"{limit:.3f}" if 0 < limit < math.inf else "-" for limit in (low, high))
+    return f"{estimate:.3f} [{', '.join(shown)}]"
 
 
 def page_notes(page: Page) -> list[str]:
@@ -100,7 +101,7 @@ def page_notes(page: Page) -> list[str]:
     found += [
         f"Peak memory of {row.name}: {row.peak_bytes[0] / 1e6:.0f} -> {row.peak_bytes[1] / 1e6:.0f} MB."
         for row in page.rows
-        if row.peak_bytes[1] > PEAK_SHOWN * max(row.peak_bytes[0], 1e6)
+        if row.peak_bytes[1] > max(PEAK_SHOWN * row.peak_bytes[0], row.peak_bytes[0] + LEAST_PEAK)
     ]
     for names, what in (
         (made.only_head, "New, not compared"),
@@ -165,9 +166,10 @@ def headline(page: Page) -> str:
     counts = Counter(row.verdict for row in page.comparison.rows)
     parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in ORDER if counts[verdict])
     made = page.comparison
+    pairs = "1 pair" if made.pairs == 1 else f"{made.pairs} pairs"
     return (
         f"{page.head} against {page.base}: {SAID[page.exit]} (exit code {page.exit.value}); {parts}; "
-        f"{made.pairs} pairs of processes in {made.seconds / 60:.0f} min"
+        f"{pairs} of processes in {made.seconds / 60:.0f} min"
     )
 
 

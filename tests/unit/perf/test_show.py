@@ -101,7 +101,7 @@ def test_times_per_unit(seconds: float, count: int, expected: str) -> None:
 
 
 def test_ratios_with_limits_that_are_absent() -> None:
-    assert ratio(Limits(0.0, -math.inf, math.inf, 3)) == "1.000 [0.000, -]"
+    assert ratio(Limits(0.0, -math.inf, math.inf, 3)) == "1.000 [-, -]"
     assert ratio(Limits(math.nan, -math.inf, math.inf, 0)) == ""
 
 
