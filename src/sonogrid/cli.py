@@ -217,8 +217,8 @@ PERF_EPILOG = """\
 example:
   sonogrid perf compare main HEAD --margin 0.05
 
-Exit codes: 0 not slower; 3 slower beyond the margin; 4 cannot tell; 5 could not measure; 6 not slower, but no longer
-the same numbers; 7 a law of tests/property no longer holds. Slower comes before all others.
+Exit codes, the first that is the case: 3 slower, and not certainly within the margin; 7 a law of tests/property no
+longer holds; 5 could not measure; 6 no longer the same numbers; 4 cannot tell; 0 not slower. See docs/performance.md.
 """
 
 
@@ -234,11 +234,13 @@ def _add_perf(commands: Commands) -> None:
     compare.add_argument("base", metavar="BASE", help="commit that is compared with, as main")
     compare.add_argument("head", metavar="HEAD", nargs="?", default="HEAD", help="commit that is judged (default HEAD)")
     compare.add_argument("--suite", choices=("fast", "full"), default="fast", help="benchmarks (default fast)")
-    compare.add_argument("--margin", type=_share, default=0.05, help="loss that is let pass, as a share (default 0.05)")
     compare.add_argument(
-        "--minutes", type=_positive, default=13.5, help="begin no pair that would end later (default 13.5)"
+        "--margin", type=_share, default=0.05, help="loss that passes if it is certainly smaller (default 0.05)"
     )
-    compare.add_argument("--seed", type=_number, default=1, help="draws which side of a pair runs first (default 1)")
+    compare.add_argument(
+        "--minutes", type=_positive, default=13.0, help="begin no pair that would end later (default 13)"
+    )
+    compare.add_argument("--seed", type=_number, help="draws which side of a pair runs first (default: drawn)")
     compare.add_argument("--no-laws", action="store_true", help="leave out the laws of tests/property")
     compare.add_argument("--out", type=Path, default=Path(".benchmarks"), help="folder of compare.json and compare.md")
     compare.add_argument("--planted", default="", help=argparse.SUPPRESS)
@@ -282,7 +284,7 @@ def _logged(log: Path | None) -> Iterator[TextIO]:
 
 
 class Terminated(BaseException):
-    """SIGTERM came: what a cluster sends before it kills, and time to leave nothing half-written."""
+    """SIGTERM or SIGHUP came: what a cluster sends before it kills, or a terminal that closes."""
 
 
 def _raise_terminated(signum: int, frame: object) -> None:
@@ -293,6 +295,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage; returns the exit code."""
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _raise_terminated)
+    # Not under nohup, which has it ignored.
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, _raise_terminated)
     try:
         with _logged(options.log) as failures:
             return _run(options, failures)
@@ -312,7 +317,7 @@ def _run(options: argparse.Namespace, failures: TextIO) -> int:
         print("Interrupted; nothing half-written was left.", file=failures)
         return 130
     except Terminated:
-        print("Ended from outside (SIGTERM); nothing half-written was left.", file=failures)
+        print("Ended from outside; nothing half-written was left.", file=failures)
         return 143
     except Exception:  # noqa: BLE001 - the last place that can put a traceback into the log
         traceback.print_exc(file=failures)

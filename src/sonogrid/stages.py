@@ -16,7 +16,7 @@ from pathlib import Path
 from sonogrid.config.load import load_files
 from sonogrid.config.study import Study, json_schema
 from sonogrid.console import progress
-from sonogrid.files import write_csv, write_json
+from sonogrid.files import write_csv
 from sonogrid.grid import AXES, Cell, Grid, cohort_seed, derive_seed
 from sonogrid.layout import Layout, refuse_former_results
 from sonogrid.problems import InputError, Problem
@@ -203,25 +203,12 @@ def compare(options: Namespace) -> None:
     """Compare the speed of two commits, show it, and exit with the code of the verdict."""
     from rich.console import Console
 
-    from sonogrid.perf.gate import GateRequest, run_gate
+    from sonogrid.perf.gate import GateRequest, run_and_write
     from sonogrid.perf.limits import Plan
-    from sonogrid.perf.show import WIDTH, page_json, show_page, write_summary
+    from sonogrid.perf.show import WIDTH, show_page
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    request = GateRequest(
-        options.base,
-        options.head,
-        options.suite,
-        Plan(margin=options.margin),
-        options.minutes,
-        options.seed,
-        not options.no_laws,
-        options.planted,
-    )
-    page = run_gate(request, Path.cwd())
-    write_json(page_json(page), options.out / "compare.json")
-    write_summary(page, options.out / "compare.md")
-    show_page(page, console)
+    given = {name: getattr(options, name) for name in ("base", "head", "suite", "minutes", "seed", "planted")}
+    request = GateRequest(**given, plan=Plan(margin=options.margin), with_laws=not options.no_laws)
+    page = run_and_write(request, Path.cwd(), options.out)
+    show_page(page, Console() if sys.stdout.isatty() else Console(width=WIDTH))
     sys.exit(page.exit.value)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import pstats
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 from pytest_benchmark.fixture import BenchmarkFixture
+from pytest_benchmark.utils import get_cprofile_functions
 
 from sonogrid.config.backbone_names import known_backbones
-from sonogrid.perf.measuring import measure_speed
+from sonogrid.perf.measuring import PROFILE, measure_speed
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "config.yaml", "rules", "slurm", "workflow")
@@ -42,6 +45,11 @@ class Ended(NamedTuple):
     code: int
     text: str
     peak_bytes: int
+    profile: Path
+
+    def functions(self) -> list[dict[str, Any]]:
+        """Return what cProfile says of it, a row per function."""
+        return get_cprofile_functions(pstats.Stats(str(self.profile)))
 
 
 Run = Callable[[Sequence[str], Path], Ended]
@@ -51,6 +59,8 @@ Run = Callable[[Sequence[str], Path], Ended]
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Runs a module of this Python in a folder."""
     output = tmp_path_factory.mktemp("launcher") / "said.txt"
+    profile = output.with_name("profile")
+    profiled = ["-m", "cProfile", "-o", str(profile)] if os.environ.get(PROFILE) else []
     launcher = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -58,10 +68,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
     def run(arguments: Sequence[str], folder: Path) -> Ended:
         assert launcher.stdin is not None and launcher.stdout is not None
-        line = json.dumps([[sys.executable, "-m", *arguments], str(folder), str(output)])
+        line = json.dumps([[sys.executable, *profiled, "-m", *arguments], str(folder), str(output)])
         print(line, file=launcher.stdin, flush=True)
         code, kilobytes = map(int, launcher.stdout.readline().split())
-        return Ended(code, output.read_text(encoding="utf-8"), kilobytes * 1024)
+        return Ended(code, output.read_text(encoding="utf-8"), kilobytes * 1024, profile)
 
     yield run
     launcher.stdin.close()
@@ -76,6 +86,10 @@ def folder(tmp_path: Path) -> Path:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, tmp_path / name)
     return tmp_path
+
+
+JOBS = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
+"""A line of Snakemake's table of jobs: rule and number."""
 
 
 def study(cells: int) -> dict[str, object]:
@@ -102,6 +116,7 @@ def test_help(benchmark: BenchmarkFixture, run: Run, tmp_path: Path) -> None:
         numbers=lambda _: None,
         rounds=3,
         peak_bytes=lambda ended: ended.peak_bytes,
+        profile=lambda ended: ended.functions(),
     )
 
 
@@ -117,10 +132,11 @@ def test_check(benchmark: BenchmarkFixture, run: Run, folder: Path) -> None:
         lambda: run(command, folder),
         check=check,
         unit="command",
-        inputs=command,
-        numbers=lambda _: None,
+        inputs=[command, (folder / "config.yaml").read_text(encoding="utf-8")],
+        numbers=lambda ended: ended.text,
         rounds=3,
         peak_bytes=lambda ended: ended.peak_bytes,
+        profile=lambda ended: ended.functions(),
     )
 
 
@@ -145,8 +161,9 @@ def test_plan(benchmark: BenchmarkFixture, run: Run, folder: Path, cells: int) -
         check=check,
         unit="cell",
         count=cells,
-        inputs=[command, study(cells)],
-        numbers=trained,
+        inputs=[command, study(cells), (folder / "config.yaml").read_text(encoding="utf-8")],
+        numbers=lambda ended: JOBS.findall(ended.text),
         rounds=1,
         peak_bytes=lambda ended: ended.peak_bytes,
+        profile=lambda ended: ended.functions(),
     )

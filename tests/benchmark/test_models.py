@@ -56,7 +56,8 @@ def test_augmentation(benchmark: BenchmarkFixture, modality: str) -> None:
 
     def check(moved: torch.Tensor) -> None:
         assert moved.shape == pictures.shape and moved.min() >= 0 and moved.max() <= 1
-        assert not torch.equal(moved, pictures / 255)
+        # Random pixels that are moved differ by a third on average, by less where sampling mixes them.
+        assert 0.05 < (moved - pictures / 255).abs().mean() < 0.5
 
     measure_speed(
         benchmark,
@@ -146,7 +147,9 @@ def train(benchmark: BenchmarkFixture, backbone: str, batch: int, size: int, dev
         check=check,
         unit="image",
         count=batch,
-        inputs=[backbone, given.images, device],
+        inputs=[backbone, given.images, given.labels, recipe.model_dump(mode="json"), device],
+        # After the first step: what the optimiser made of the gradients is in the parameters.
+        numbers=lambda loss: [loss, *model.state_dict().values()],
     )
 
 
@@ -158,6 +161,7 @@ def test_grad_cam(benchmark: BenchmarkFixture, backbone: str) -> None:
     picture = images(1)[0]
 
     def check(heat: NDArray[np.float32]) -> None:
-        assert heat.shape == (SIZE, SIZE) and heat.min() >= 0 and heat.max() <= 1
+        # Scaled to its own maximum.
+        assert heat.shape == (SIZE, SIZE) and heat.min() >= 0 and heat.max() == pytest.approx(1)
 
-    measure_speed(benchmark, lambda: grad_cam(model, picture, 1), check=check, unit="image", inputs=[backbone, picture])
+    measure_speed(benchmark, lambda: grad_cam(model, picture, 0), check=check, unit="image", inputs=[backbone, picture])

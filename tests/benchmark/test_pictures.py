@@ -139,7 +139,7 @@ def test_store_writing(benchmark: BenchmarkFixture, tmp_path: Path, kind: str) -
         check=check,
         unit="image",
         count=len(images),
-        inputs=[Path(path).read_bytes() for path in images["path"]],
+        inputs=[[Path(path).read_bytes() for path in images["path"]], images[list(SCAN)], images["decoder"], SIDE],
         numbers=lambda _: np.load(npy),
     )
 
@@ -163,7 +163,14 @@ def test_store_reading(benchmark: BenchmarkFixture, store: Store) -> None:
         assert read.shape == (16, SIDE, SIDE, 3)
         assert (read == (rows % 256)[:, None, None, None]).all()
 
-    measure_speed(benchmark, lambda: np.array(store.pixels[rows]), check=check, unit="image", count=16, inputs=rows)
+    measure_speed(
+        benchmark,
+        lambda: np.array(store.pixels[rows]),
+        check=check,
+        unit="image",
+        count=16,
+        inputs=[rows, store.pixels[rows]],
+    )
 
 
 def test_scan_area(benchmark: BenchmarkFixture) -> None:

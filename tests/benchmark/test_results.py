@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dummy_study import BINARY, DEMO, make_study, write_results, write_scores
+from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 from unit.audit.audit_study import Shot, album_of, scene
 
 from sonogrid.arrays import Picture
 from sonogrid.audit.duplicates import near_duplicates
 from sonogrid.audit.findings import Finding
+from sonogrid.config.study import Study
 from sonogrid.evaluation.intervals import Interval, Resamples, bca_interval, draw_resamples, pair_tables
 from sonogrid.evaluation.metrics import auc_ovo
-from sonogrid.files import sha256
 from sonogrid.layout import Layout
 from sonogrid.perf.measuring import measure_speed
 from sonogrid.reporting.exhibits import figures_of, tables_of
@@ -53,9 +54,15 @@ def test_bootstrap(benchmark: BenchmarkFixture) -> None:
         check=check,
         unit="resample",
         count=CONFIGURATIONS * RESAMPLES,
-        inputs=scores,
+        inputs=[y, fold, scores, RESAMPLES],
         numbers=lambda made: [made[0], [(one.low, one.high) for one in made[1]]],
     )
+
+
+def written(study: Study) -> list[object]:
+    """What a study says, and every table that was written for it, as inputs of a benchmark."""
+    asked = study.model_dump(mode="json", exclude={"results"})
+    return [asked, *(path.read_bytes() for path in sorted(study.results.rglob("*.csv")))]
 
 
 def test_tables(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
@@ -69,7 +76,9 @@ def test_tables(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
 
     def check(made: list[Table]) -> None:
         assert [table.name for table in made] == [exhibit.stem for exhibit in tables_of(study)]
-        assert all(len(table.data) for table in made)
+        # A value for each modality and init, of one backbone.
+        ablation = next(table.data for table in made if table.name == "ablation")
+        assert len(ablation.select_dtypes("number").stack()) >= 4 and ablation["value"].between(0.3, 1).all()
 
     measure_speed(
         benchmark,
@@ -77,7 +86,7 @@ def test_tables(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
         check=check,
         unit="table",
         count=len(tables_of(study)),
-        inputs=sha256(Layout(tmp_path).predictions),
+        inputs=written(study),
         numbers=lambda made: [table.data for table in made],
     )
 
@@ -87,18 +96,24 @@ def test_figures(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     """Every figure but the panels of the demo's grid, in all formats."""
     study = make_study(DEMO, tmp_path)
     write_scores(study)
-    files = [exhibit.path(Layout(tmp_path), "png") for exhibit in figures_of(study)]
+    figures = figures_of(study)
+    files = [exhibit.path(Layout(tmp_path), suffix) for exhibit in figures for suffix in study.figures.formats]
 
     def check(_: None) -> None:
-        assert all(file.stat().st_size > 1000 for file in files)
+        for file in files:
+            if file.suffix == ".png":
+                with Image.open(file) as picture:
+                    assert min(picture.size) > 200
+            else:
+                assert file.read_bytes().rstrip().endswith((b"</svg>", b"%%EOF"))
 
     measure_speed(
         benchmark,
         lambda: draw_figures(study, lambda note="", steps=1: None),
         check=check,
         unit="figure",
-        count=len(files),
-        inputs=sha256(Layout(tmp_path).predictions),
+        count=len(figures),
+        inputs=written(study),
         numbers=lambda _: [file.read_bytes() for file in files],
         rounds=1,
     )
@@ -112,14 +127,17 @@ def test_report(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     page = Layout(tmp_path).report
 
     def check(_: None) -> None:
-        assert page.read_text(encoding="utf-8").rstrip().endswith("</html>")
+        text = page.read_text(encoding="utf-8")
+        assert text.rstrip().endswith("</html>")
+        # Every figure and panel is inside the page, and every table.
+        assert text.count("<img") >= len(figures_of(study)) and text.count("<table") >= len(tables_of(study))
 
     measure_speed(
         benchmark,
         lambda: write_report(study),
         check=check,
         unit="report",
-        inputs=sha256(Layout(tmp_path).predictions),
+        inputs=written(study),
         numbers=lambda _: page.read_bytes(),
         rounds=1,
     )

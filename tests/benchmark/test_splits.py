@@ -38,5 +38,5 @@ def test_splits(benchmark: BenchmarkFixture) -> None:
         check=check,
         unit="patient",
         count=PATIENTS,
-        inputs=[patients, FOLDS],
+        inputs=[patients, splits.model_dump(mode="json")],
     )

@@ -31,6 +31,7 @@ from scipy.stats import beta
 
 from sonogrid.console import progress
 from sonogrid.files import write_csv, write_text
+from sonogrid.perf.compare import order_of_pairs
 from sonogrid.perf.limits import Limits, Plan, after_looks, ending
 from sonogrid.perf.process import CONTROL, Side, run_process
 from sonogrid.perf.verdicts import GateVerdict, verdict_of
@@ -57,7 +58,7 @@ Floats = NDArray[np.float64]
 
 
 def busy(seed: int) -> None:
-    """Keep one core and its caches busy for ever."""
+    """Keep one core and its caches busy forever."""
     numbers = np.random.default_rng(seed).random((400, 400))
     while True:
         numbers = numbers @ numbers
@@ -175,14 +176,14 @@ def replay(table: pd.DataFrame, plan: Plan, runs: int, seed: int = 1) -> Replaye
     alarms = 0
     for _ in range(runs):
         start = draw.integers(len(values) - length + 1)
-        signs = draw.choice([-1.0, 1.0], size=(length, 1))
+        signs = signs_of(length, int(draw.integers(2**31)))
         ended = endings(values[start : start + length] * signs, plan)
         alarms += any(verdict is GateVerdict.SLOWER for verdict in ended[0.0])
         for loss, verdicts in ended.items():
             for name, verdict in zip(names, verdicts, strict=True):
                 counts[name, loss, verdict] += 1
-    stretches = [values[start : start + length] for start in range(0, len(values) - length + 1, length)]
-    apart = [endings(stretch, plan) for stretch in stretches]
+    starts = range(0, len(values) - length + 1, length)
+    apart = [endings(values[start : start + length] * signs_of(length, start), plan) for start in starts]
     rows = []
     for column, name in enumerate(names):
         for loss in LOSSES:
@@ -193,6 +194,11 @@ def replay(table: pd.DataFrame, plan: Plan, runs: int, seed: int = 1) -> Replaye
     false = sum(any(verdict is GateVerdict.SLOWER for verdict in one[0.0]) for one in apart)
     simple = {f"{key}:5%": simple_rule(log_ratios(table, key), runs, draw) for key in ("least", "mean")}
     return Replayed(pd.DataFrame(rows), alarms / runs, false, len(apart), simple, len(ratios))
+
+
+def signs_of(pairs: int, seed: int) -> Floats:
+    """Return 1 for each pair in which the gate runs base first, otherwise -1, as a column."""
+    return np.array([[1.0 if first == "base" else -1.0] for first, _ in order_of_pairs(pairs, seed)])
 
 
 def endings(values: Floats, plan: Plan) -> dict[float, list[GateVerdict]]:
@@ -244,6 +250,8 @@ def plant(runs: int = 3) -> None:
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         seconds = time.monotonic() - began
         made = json.loads((out / "compare.json").read_text(encoding="utf-8"))
+        if not made["benchmarks"]:
+            raise RuntimeError(f"gate run {run + 1} ended with exit code {code}: {made['problems']}")
         rows += [
             {"run": run, "exit_code": code, "seconds": round(seconds)}
             | {"benchmark": row["name"], "planted": planted.get(row["name"], 1.0), "verdict": row["verdict"]}
@@ -296,22 +304,32 @@ def table_of_rates(made: Mapping[str, Replayed]) -> str:
             cells.append(f"{table.loc[(name, 0.0), 'cannot_tell']:.0%}")
             cells += [f"{table.loc[(name, loss), 'slower']:.0%}" for loss in LOSSES[1:]]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    quiet = [sentence_of_quiet(condition, one.rates) for condition, one in made.items()]
+    return "\n".join([*lines, "", *quiet]) + "\n"
+
+
+def sentence_of_quiet(condition: str, rates: pd.DataFrame) -> str:
+    """Return how runs on the benchmarks with little noise end at worst."""
+    quiet = rates[rates["noise"] < QUIET]
+    worst = quiet.groupby("loss")[["slower", "cannot_tell"]].agg(["min", "max"])
+    counts = f"{condition}: {quiet['benchmark'].nunique()} of {rates['benchmark'].nunique()} benchmarks"
+    if quiet.empty:
+        return f"- {counts} have noise below {QUIET}."
+    found = ", ".join(f"{loss:.0%} in at least {worst.loc[loss, ('slower', 'min')]:.0%}" for loss in LOSSES[1:])
+    unsure = worst.loc[0.0, ("cannot_tell", "max")]
+    return f"- {counts} have noise below {QUIET}; of each, losses are found: {found}; cannot tell at most {unsure:.0%}."
 
 
 def table_of_planted(planted: pd.DataFrame | None) -> str:
     """Return what real runs said of planted slow-downs, as Markdown."""
     if planted is None:
         return "Not run yet.\n"
-    lines = ["| run | pairs at most | minutes | planted | benchmarks | slower | cannot tell | not slower |"]
-    lines.append("|---:|---:|---:|---:|---:|---:|---:|---:|")
+    lines = [f"| run | pairs at most | minutes | planted | {' | '.join(verdict.value for verdict in GateVerdict)} |"]
+    lines.append("|---:" * (4 + len(GateVerdict)) + "|")
     for (run, factor), part in planted.groupby(["run", "planted"]):
-        counts = [
-            int((part["verdict"] == verdict.value).sum()) for verdict in (GateVerdict.SLOWER, GateVerdict.CANNOT_TELL)
-        ]
-        rest = len(part) - sum(counts)
+        counts = [str(int((part["verdict"] == verdict.value).sum())) for verdict in GateVerdict]
         facts = f"{int(part['pairs'].max())} | {part['seconds'].iloc[0] / 60:.0f}"
-        lines.append(f"| {run + 1} | {facts} | {factor - 1:.0%} | {len(part)} | {counts[0]} | {counts[1]} | {rest} |")
+        lines.append(f"| {run + 1} | {facts} | {factor - 1:.0%} | {' | '.join(counts)} |")
     return "\n".join(lines) + "\n"
 
 

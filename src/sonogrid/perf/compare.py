@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sonogrid.console import Advance, silent
-from sonogrid.perf.limits import Limits, Plan, is_open, limits_so_far, signed_rank_limits
+from sonogrid.perf.limits import NOTHING, Limits, Plan, is_open, limits_so_far, signed_rank_limits
 from sonogrid.perf.process import CONTROL, Measured, Outcome, Side
 from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict, verdict_of
 from sonogrid.problems import Problem, Problems
@@ -22,12 +22,11 @@ CONTROL_ERROR = 0.001
 """Probability, for each direction, that the control of a fair comparison seems to differ."""
 CONTROL_TOLERANCE = 0.01
 """By how much the control must differ for certain before the comparison is given up."""
-NOTHING = Limits(math.nan, -math.inf, math.inf, 0)
 
-Run = Callable[[Side, Collection[str] | None, int], Outcome]
+Run = Callable[[Side, Sequence[str] | None, int], Outcome]
 """Runs one fresh process of a side for a pair of this number, 0 for the first process of each side.
 
-It runs all benchmarks of the side's suite, or those of some node ids, and the control."""
+It runs all benchmarks of the side's suite, or those of some node ids in their order, and the control."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Compared:
 
     `seconds`, `peak_bytes`: medians over processes of base and head, of the fastest call in each. `numbers`: same,
     other, vary (from process to process), or none, where a result is not compared. `nodes`: its node id by side.
-    `witness`: what is known besides of one that is slower.
+    `witness`: profiles and instructions, of a benchmark that is slower.
     """
 
     name: str
@@ -87,12 +86,14 @@ class _Track:
 
 
 def order_of_pairs(pairs: int, seed: int) -> Iterator[tuple[str, str]]:
-    """Yield which side of each pair runs first: rounds A B B A or B A A B, drawn by the seed."""
+    """Yield which side of each pair runs first, drawn for every pair by the seed.
+
+    Not A B B A throughout: a draw for each pair is what makes the signs of the log-ratios of identical code fair and
+    independent, whatever the machine does in the meantime (limits.py).
+    """
     draw = random.Random(seed)
-    for number in range(pairs):
-        if number % 2 == 0:
-            first = ("base", "head") if draw.random() < 0.5 else ("head", "base")
-        yield first if number % 2 == 0 else first[::-1]
+    for _ in range(pairs):
+        yield ("base", "head") if draw.random() < 0.5 else ("head", "base")
 
 
 def compare(
@@ -108,27 +109,21 @@ def compare(
     """Compare two sides by the plan. `advance` is called once per pair, and counts left-out pairs at the end.
 
     A first process of each side says which benchmarks it has; its times are not used, as it compiles and fills caches.
-    No pair begins that would likely end after `minutes`. Raise CouldNotMeasureError if a process of a side, its control
-    included, does not run at all.
+    After the first look, which is always reached, no pair begins that would likely end after `minutes`. Raise
+    CouldNotMeasureError if a process of a side, its control included, does not run at all.
     """
     began = clock()
     sides = {"base": base, "head": head}
     first = {name: run(side, None, 0) for name, side in sides.items()}
     _refuse_failed(first, "at the start")
-    tracks, fixed = _tracks(first)
-    if not tracks:
-        what = "no benchmark is there on both sides with the same unit and input"
-        raise CouldNotMeasureError([Problem("suite", what, "Compare commits whose suites have benchmarks in common")])
+    tracks = _tracks(first)
     control = _Track({}, first["base"].measured[CONTROL])
     order: list[str] = []
     longest = 0.0
-    stopped = False
     for number, pair in enumerate(order_of_pairs(plan.looks[-1], seed), start=1):
         left = [track for track in tracks.values() if track.open]
-        if not left:
-            break
-        if clock() - began + longest > 60 * minutes:
-            stopped = True
+        late = clock() - began + longest > 60 * minutes
+        if not left or (late and number > plan.looks[0]):
             break
         pair_began = clock()
         outcomes = {name: run(sides[name], [track.nodes[name] for track in left], number) for name in pair}
@@ -137,15 +132,13 @@ def compare(
         order += pair
         longest = max(longest, clock() - pair_began)
         if number in plan.looks:
-            _look(tracks, plan, stopped=False)
+            _look(tracks, plan)
         advance(f"{sum(track.open for track in tracks.values())} open")
-    if stopped:
-        _look(tracks, plan, stopped=True)
     pairs = len(order) // 2
     advance("", plan.looks[-1] - pairs)
     of_control = _control(control)
-    rows = [_row(name, track, plan, of_control) for name, track in tracks.items()]
-    return Comparison((*rows, *fixed), of_control, *_apart(first), pairs, tuple(order), clock() - began)
+    rows = [*(_row(name, track, plan, of_control) for name, track in tracks.items()), *_broken(first)]
+    return Comparison(tuple(rows), of_control, *_apart(first), pairs, tuple(order), clock() - began)
 
 
 def _refuse_failed(outcomes: Mapping[str, Outcome], when: str) -> None:
@@ -158,24 +151,30 @@ def _refuse_failed(outcomes: Mapping[str, Outcome], when: str) -> None:
         raise CouldNotMeasureError(problems.found)
 
 
-def _tracks(first: Mapping[str, Outcome]) -> tuple[dict[str, _Track], list[Compared]]:
-    """Return the benchmarks that can be compared, and rows for those that are broken on a side."""
-    base, head = first["base"], first["head"]
-    broken = [
-        Compared(name, GateVerdict.COULD_NOT, reason=_where_broken(name, first))
-        for name in sorted({*base.broken, *head.broken})
-    ]
+def _is_comparable(base: Measured, head: Measured) -> bool:
+    """Whether both did the same: without a digest of its input nothing says so."""
+    return base.inputs is not None and base.key == head.key
+
+
+def _tracks(first: Mapping[str, Outcome]) -> dict[str, _Track]:
+    """Return the benchmarks that can be compared. Raise CouldNotMeasureError if there is none."""
+    base, head = first["base"].measured, first["head"].measured
     tracks = {
         name: _Track({side: outcome.measured[name].node for side, outcome in first.items()}, measured)
-        for name, measured in base.measured.items()
-        if name != CONTROL
-        and name in head.measured
-        and measured.key == head.measured[name].key
-        # Without a digest of its input nothing says that both sides did the same.
-        and measured.inputs is not None
-        if name not in base.broken and name not in head.broken
+        for name, measured in base.items()
+        if name != CONTROL and name in head and _is_comparable(measured, head[name])
     }
-    return tracks, broken
+    if not tracks:
+        what = "no benchmark is there on both sides with the same unit and input"
+        raise CouldNotMeasureError([Problem("suite", what, "Compare commits whose suites have benchmarks in common")])
+    return tracks
+
+
+def _broken(first: Mapping[str, Outcome]) -> list[Compared]:
+    """Return rows for benchmarks that fail on a side; one that head no longer has is gone, not broken."""
+    base, head = first["base"], first["head"]
+    names = {name for name in base.broken if name in head.measured or name in head.broken} | set(head.broken)
+    return [Compared(name, GateVerdict.COULD_NOT, reason=_where_broken(name, first)) for name in sorted(names)]
 
 
 def _where_broken(name: str, outcomes: Mapping[str, Outcome]) -> str:
@@ -186,12 +185,8 @@ def _where_broken(name: str, outcomes: Mapping[str, Outcome]) -> str:
 def _apart(first: Mapping[str, Outcome]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return benchmarks of base alone, of head alone, and those whose unit or input changed."""
     base, head = (set(first[side].measured) | set(first[side].broken) for side in ("base", "head"))
-    both = (set(first["base"].measured) & set(first["head"].measured)) - {CONTROL}
-    changed = {
-        name
-        for name in both
-        if (old := first["base"].measured[name]).key != first["head"].measured[name].key or old.inputs is None
-    }
+    old, new = first["base"].measured, first["head"].measured
+    changed = {name for name in set(old) & set(new) - {CONTROL} if not _is_comparable(old[name], new[name])}
     return tuple(sorted(base - head)), tuple(sorted(head - base)), tuple(sorted(changed))
 
 
@@ -202,8 +197,7 @@ def _take(outcomes: Mapping[str, Outcome], tracks: Mapping[str, _Track], control
     for name, track in tracks.items():
         if not track.open:
             continue
-        missing = [side for side, outcome in outcomes.items() if name not in outcome.measured]
-        if missing:
+        if any(name not in outcome.measured for outcome in outcomes.values()):
             reason = (
                 _where_broken(name, outcomes) if any(name in one.broken for one in outcomes.values()) else "is gone"
             )
@@ -216,11 +210,11 @@ def _take(outcomes: Mapping[str, Outcome], tracks: Mapping[str, _Track], control
             track.numbers[side].add(found.numbers)
 
 
-def _look(tracks: Mapping[str, _Track], plan: Plan, stopped: bool) -> None:
+def _look(tracks: Mapping[str, _Track], plan: Plan) -> None:
     """Compute the limits of every open benchmark, and close those whose verdict no further pair would change."""
     for track in tracks.values():
         if track.open:
-            track.limits = limits_so_far(track.ratios, plan, len(tracks), stopped)
+            track.limits = limits_so_far(track.ratios, plan, len(tracks))
             track.open = is_open(track.limits, plan)
 
 
@@ -229,7 +223,7 @@ def _control(track: _Track) -> Compared:
     limits = signed_rank_limits(track.ratios, CONTROL_ERROR, CONTROL_ERROR)
     differs = limits.low > CONTROL_TOLERANCE or limits.high < -CONTROL_TOLERANCE
     low, high = math.exp(limits.low), math.exp(limits.high)
-    reason = f"the control, which is the same on both sides, differs by x {low:.3f} to {high:.3f}" if differs else ""
+    reason = f"the control, the same file for both sides, differs by x {low:.3f} to {high:.3f}" if differs else ""
     verdict = GateVerdict.COULD_NOT if differs else GateVerdict.NOT_SLOWER
     return replace(_facts(CONTROL, track, verdict), limits=limits, reason=reason)
 
@@ -237,6 +231,8 @@ def _control(track: _Track) -> Compared:
 def _row(name: str, track: _Track, plan: Plan, control: Compared) -> Compared:
     """Return a benchmark with its verdict; there is none where the control differs."""
     reason = track.broken or control.reason
+    if not reason and not track.limits.known:
+        reason = f"{len(track.ratios)} pairs are too few for any limit"
     if reason:
         return replace(_facts(name, track, GateVerdict.COULD_NOT), reason=reason)
     return _facts(name, track, verdict_of(track.limits, plan))
@@ -262,10 +258,11 @@ def _medians(values: Mapping[str, Sequence[float]]) -> tuple[float, float]:
     return base, head
 
 
-def _numbers(base: set[str | None], head: set[str | None]) -> str:
-    """Return how the results of both sides compare."""
-    if base | head <= {None}:
+def _numbers(base: Collection[str | None], head: Collection[str | None]) -> str:
+    """Return how the results of both sides compare: other if no process of head gave a result that base gave."""
+    seen = {*base, *head}
+    if seen <= {None}:
         return "none"
-    if len(base) > 1 or len(head) > 1:
-        return "vary"
-    return "same" if base == head else "other"
+    if len(seen) == 1:
+        return "same"
+    return "vary" if set(base) & set(head) else "other"

@@ -1,89 +1,132 @@
-"""One gate run from two names of commits to a page: sides, laws, pairs of processes, witnesses."""
+"""One gate run from two names of commits to a page: sides, laws, pairs of processes, witnesses, files."""
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sonogrid.console import progress
+from sonogrid.files import write_json
 from sonogrid.perf.compare import Compared, Comparison, compare
 from sonogrid.perf.laws import Laws, compare_laws
 from sonogrid.perf.limits import Plan
 from sonogrid.perf.measuring import PLANTED
 from sonogrid.perf.process import Outcome, Side, run_process
-from sonogrid.perf.show import Page
+from sonogrid.perf.show import Page, page_json, page_markdown, refusal_json, refusal_markdown, write_summary
 from sonogrid.perf.sides import remarks, two_sides
-from sonogrid.perf.verdicts import GateVerdict, exit_of
+from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict, exit_of
 from sonogrid.perf.witness import witness
+from sonogrid.problems import Problem
 from sonogrid.provenance import package_versions
 
 MOST_WITNESSES = 5
 """Benchmarks with the largest losses that are profiled; each takes some processes more."""
+JSON, MARKDOWN = "compare.json", "compare.md"
 
 
 @dataclass(frozen=True)
 class GateRequest:
     """What is to be compared, and how.
 
-    `minutes`: no pair of processes begins that would end later than so long after the start. `planted`: JSON, benchmark
+    `minutes`: after the first look, no pair of processes begins that would end later than so long after the first
+    process. `seed`: draws which side runs first in each pair; drawn itself if it is None. `planted`: JSON, benchmark
     -> factor by which head is slowed down, for the study of the gate itself.
     """
 
     base: str
-    head: str
+    head: str = "HEAD"
     suite: str = "fast"
     plan: Plan = field(default_factory=Plan)
-    minutes: float = 13.5
-    seed: int = 1
+    minutes: float = 13.0
+    seed: int | None = None
     with_laws: bool = True
     planted: str = ""
 
 
+def run_and_write(request: GateRequest, repository: Path, out: Path) -> Page:
+    """Run the gate, and write JSON and Markdown of what came of it, also where nothing could be compared.
+
+    Raise CouldNotMeasureError then.
+    """
+    for name in (JSON, MARKDOWN):
+        (out / name).unlink(missing_ok=True)
+    try:
+        page = run_gate(request, repository)
+    except CouldNotMeasureError as error:
+        write_json(refusal_json(request.base, request.head, error), out / JSON)
+        write_summary(refusal_markdown(request.base, request.head, error), out / MARKDOWN)
+        raise
+    write_json(page_json(page), out / JSON)
+    write_summary(page_markdown(page), out / MARKDOWN)
+    return page
+
+
 def run_gate(request: GateRequest, repository: Path) -> Page:
     """Compare two commits of a repository. Raise CouldNotMeasureError where nothing can be compared."""
+    try:
+        return _run_gate(request, repository)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = str(error.filename or "the disk")
+        remedy = "Free some, or set TMPDIR to a folder with space"
+        raise CouldNotMeasureError([Problem(where, "has no space left", remedy)]) from error
+
+
+def _run_gate(request: GateRequest, repository: Path) -> Page:
+    seed = secrets.randbelow(2**31) if request.seed is None else request.seed
+    planted = {PLANTED: request.planted} if request.planted else {}
     began = time.monotonic()
     with two_sides(request.base, request.head, repository) as (base, head):
         said = remarks(base, head, repository)
-        with progress("laws of tests/property", 1) as advance:
-            laws = compare_laws(base, head) if request.with_laws else None
-            advance()
-        planted = {PLANTED: request.planted} if request.planted else {}
+        laws = _laws(base, head) if request.with_laws else None
 
-        def run(side: Side, nodes: Collection[str] | None, pair: int) -> Outcome:
+        def run(side: Side, nodes: Sequence[str] | None, pair: int) -> Outcome:
             # Equal seeds for both sides of a pair: the order of sets is another reason why processes differ.
             environment = {"PYTHONHASHSEED": str(pair)} | (planted if side is head else {})
             return run_process(side, request.suite, nodes, environment)
 
         with progress("pairs of processes", request.plan.looks[-1]) as advance:
-            left = request.minutes - (time.monotonic() - began) / 60
-            made = compare(base, head, request.plan, run, left, request.seed, advance)
+            made = compare(base, head, request.plan, run, request.minutes, seed, advance)
         made = replace(made, rows=_with_witnesses(made, base, head, request.suite))
+        facts = machine() | {side.name: {"commit": side.commit, "python": str(side.python)} for side in (base, head)}
     if request.planted:
         said.append(f"Slow-downs were planted in head: {request.planted}")
-    return page_of(request, made, laws, said, {"base": base.commit, "head": head.commit})
+    facts |= {"seed": seed, "seconds": time.monotonic() - began}
+    return page_of(request, made, laws, said, facts)
+
+
+def _laws(base: Side, head: Side) -> Laws:
+    with progress("laws of tests/property, both sides", 1) as advance:
+        found = compare_laws(base, head)
+        advance()
+    return found
 
 
 def page_of(
-    request: GateRequest, made: Comparison, laws: Laws | None, said: list[str], commits: Mapping[str, str]
+    request: GateRequest, made: Comparison, laws: Laws | None, said: list[str], facts: Mapping[str, Any]
 ) -> Page:
     """Return a comparison with its exit code and its circumstances."""
     found = exit_of(
         [row.verdict for row in made.rows],
-        broken_laws=laws is not None and bool(laws.broken or laws.failed),
+        broken_law=laws is not None and bool(laws.broken),
         other_numbers=any(row.numbers == "other" for row in made.rows),
     )
-    names = {key: f"{given} ({commits[key][:7]})" for key, given in (("base", request.base), ("head", request.head))}
-    facts = machine() | {"commits": dict(commits)}
-    return Page(names["base"], names["head"], request.suite, request.plan, made, laws, found, said, facts)
+    base, head = (
+        f"{given} ({facts[side]['commit'][:7]})" for side, given in (("base", request.base), ("head", request.head))
+    )
+    return Page(base, head, request.suite, request.plan, made, laws, found, said, facts)
 
 
 def machine() -> dict[str, Any]:
-    """Return what the times depend on besides the code."""
+    """Return what the times depend on besides the code; versions are those of this Python."""
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text(encoding="ascii", errors="replace").splitlines() if cpus.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -91,16 +134,14 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": package_versions(),
+        "versions": {"python": platform.python_version()} | package_versions(),
     }
 
 
 def _with_witnesses(made: Comparison, base: Side, head: Side, suite: str) -> tuple[Compared, ...]:
     """Return the rows, those that lost most with their witnesses."""
-    slower = sorted(
-        (row for row in made.rows if row.verdict is GateVerdict.SLOWER), key=lambda row: -row.limits.estimate
-    )
+    slower = [row for row in made.rows if row.verdict is GateVerdict.SLOWER]
+    slower.sort(key=lambda row: -row.limits.estimate)
     chosen = {row.name for row in slower[:MOST_WITNESSES]}
     return tuple(
         replace(row, witness=witness(row.name, base, head, row.nodes, suite)) if row.name in chosen else row

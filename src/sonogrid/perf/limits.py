@@ -1,9 +1,11 @@
 """Limits of a ratio of times from paired processes, that hold under looking several times. Pure functions.
 
-A ratio is the log of head's time over base's in one pair of processes that ran next to each other. Which of the two
-ran first was drawn, so for identical code each log-ratio is as likely to have one sign as the other, whatever the
-drift and the tails of the machine: that is all that the signed-rank test of Wilcoxon (1945, doi:10.2307/3001968)
-needs. Its inversion gives limits for the shift (Hodges and Lehmann 1963, doi:10.1214/aoms/1177704172).
+A log-ratio is that of head's time over base's in one pair of processes that ran next to each other. Which of the two
+ran first was drawn for each pair, so the log-ratios of identical code have fair and independent signs, whatever the
+drift and the tails of the machine. That is all that the signed-rank test of Wilcoxon (1945, doi:10.2307/3001968)
+needs. Its inversion gives limits (Hodges and Lehmann 1963, doi:10.1214/aoms/1177704172): the lower one needs no more
+than that to accuse identical code as seldom as stated; that a loss is within the margin further assumes that a slower
+head shifts the log-ratios, or at least spreads them symmetrically around its loss.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,8 @@ class Plan:
     probability that any benchmark that is slower by more than the margin is called not slower. `margin`: as a share.
     """
 
-    looks: tuple[int, ...] = (16, 24, 32, 40)
-    shares: tuple[float, ...] = (0.25, 0.25, 0.25, 0.25)
+    looks: tuple[int, ...] = (16, 20, 24, 28, 32, 36, 40)
+    shares: tuple[float, ...] = (1 / 7,) * 7
     slower: float = 0.01
     not_slower: float = 0.05
     margin: float = 0.05
@@ -53,9 +55,18 @@ class Limits:
     high: float
     pairs: int
 
+    @property
+    def known(self) -> bool:
+        """Whether there is any limit."""
+        return math.isfinite(self.low) or math.isfinite(self.high)
+
     def ratio(self) -> tuple[float, float, float]:
         """Return estimate and limits as ratios."""
         return math.exp(self.estimate), math.exp(self.low), math.exp(self.high)
+
+
+NOTHING = Limits(math.nan, -math.inf, math.inf, 0)
+"""What is known before the first look."""
 
 
 @functools.cache
@@ -78,7 +89,7 @@ def signed_rank_limits(ratios: Floats, below: float, above: float) -> Limits:
     """Return the Hodges-Lehmann estimate of n log-ratios and limits with error rates `below` and `above`."""
     n = len(ratios)
     if n == 0:
-        return Limits(math.nan, -math.inf, math.inf, 0)
+        return NOTHING
     first, second = np.triu_indices(n)
     means = np.sort((ratios[first] + ratios[second]) / 2)
     low, high = rank(n, below), rank(n, above)
@@ -90,24 +101,20 @@ def signed_rank_limits(ratios: Floats, below: float, above: float) -> Limits:
     )
 
 
-def limits_so_far(ratios: Floats, plan: Plan, family: int, stopped: bool = False) -> Limits:
+def limits_so_far(ratios: Floats, plan: Plan, family: int) -> Limits:
     """Return the limits after all looks that n log-ratios allow, in a family of so many benchmarks.
 
-    The limits of every look hold together, so the strictest of them do. `stopped`: no further pair will come (the time
-    is up, for example), so what the looks left over could spend is spent on a last one now.
+    The limits of every look hold together, so the strictest of them do. Log-ratios after the last look are not used:
+    how many there are may depend on what was seen.
     """
-    n = len(ratios)
-    looks = [(look, share) for look, share in zip(plan.looks, plan.shares, strict=True) if look <= n]
-    left = 1 - sum(share for _, share in looks)
-    if stopped and left > 1e-9 and n:
-        looks.append((n, left))
+    looks = [(look, share) for look, share in zip(plan.looks, plan.shares, strict=True) if look <= len(ratios)]
     found = [
         signed_rank_limits(ratios[:look], share * plan.slower / family, share * plan.not_slower / family)
         for look, share in looks
     ]
-    last = signed_rank_limits(ratios, 0.0, 0.0)
-    low, high = max((one.low for one in found), default=-math.inf), min((one.high for one in found), default=math.inf)
-    return Limits(last.estimate, low, high, n)
+    if not found:
+        return NOTHING
+    return replace(found[-1], low=max(one.low for one in found), high=min(one.high for one in found))
 
 
 def is_open(limits: Limits, plan: Plan) -> bool:
@@ -125,4 +132,4 @@ def after_looks(ratios: Sequence[float] | Floats, plan: Plan, family: int) -> li
 def ending(found: Sequence[Limits], plan: Plan) -> Limits:
     """Return the limits with which a gate ends that sees those of its looks one after the other."""
     closed = (limits for limits in found if not is_open(limits, plan))
-    return next(closed, found[-1] if found else Limits(math.nan, -math.inf, math.inf, 0))
+    return next(closed, found[-1] if found else NOTHING)

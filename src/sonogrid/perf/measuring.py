@@ -18,6 +18,8 @@ PROTOCOL = 1
 """Version of what is recorded; benchmarks of suites with another one are not compared."""
 CALLS = "SONOGRID_PERF_CALLS"
 """Environment variable: call each operation this often instead of timing it, for counting instructions."""
+PROFILE = "SONOGRID_PERF_PROFILE"
+"""Environment variable: benchmarks of commands run them under cProfile, which sees nothing of other processes."""
 PLANTED = "SONOGRID_PERF_PLANTED"
 """Environment variable of the study of the gate: JSON, benchmark -> factor by which its operation is slowed down."""
 
@@ -45,6 +47,7 @@ def measure_speed(
     numbers: Callable[[Returned], object] = lambda result: result,
     rounds: int | None = None,
     peak_bytes: Callable[[Returned], int] | None = None,
+    profile: Callable[[Returned], list[dict[str, Any]]] | None = None,
 ) -> None:
     """Run an operation, check its result once, and time it.
 
@@ -53,21 +56,14 @@ def measure_speed(
     same when only the speed changes; None if there is none. `rounds`: how many calls are timed, without one before
     them, for commands; otherwise as many as fit into SECONDS.
     `peak_bytes`: peak memory of a command; otherwise it is what the first call adds to the memory of this process.
+    `profile`: what cProfile says of a command, a row per function as in pytest-benchmark's own profiles.
     """
     operation = _slowed(operation, benchmark_name(benchmark.name))
-    calls = int(os.environ.get(CALLS, "0"))
+    calls = 1 if benchmark.disabled else int(os.environ.get(CALLS, "0")) or rounds
     before = _reset_peak()
-    if calls or rounds or benchmark.disabled:
-        result = benchmark.pedantic(operation, rounds=1 if benchmark.disabled else calls or rounds or 1)
-        peak = _status("VmHWM")
-    else:
-        result = operation()
-        peak = _status("VmHWM")
-        # The first call imports and fills caches; the second says how many fit into the time.
-        began = time.perf_counter()
-        operation()
-        fitting = round(SECONDS / max(time.perf_counter() - began, 1e-9))
-        benchmark.pedantic(operation, rounds=min(max(fitting, LEAST_ROUNDS), MOST_ROUNDS))
+    # The first call imports and fills caches; that of a command is as any other.
+    result = benchmark.pedantic(operation, rounds=calls) if calls else operation()
+    peak = _status("VmHWM")
     check(result)
     kept = numbers(result)
     benchmark.extra_info |= {
@@ -78,6 +74,13 @@ def measure_speed(
         "numbers": None if kept is None else digest_of(kept),
         "peak_bytes": peak_bytes(result) if peak_bytes else max(0, peak - before),
     }
+    if profile and os.environ.get(PROFILE):
+        benchmark.extra_info["profile"] = profile(result)
+    if not calls:
+        began = time.perf_counter()
+        operation()
+        fitting = round(SECONDS / max(time.perf_counter() - began, 1e-9))
+        benchmark.pedantic(operation, rounds=min(max(fitting, LEAST_ROUNDS), MOST_ROUNDS))
 
 
 def benchmark_name(test: str) -> str:

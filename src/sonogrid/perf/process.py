@@ -8,10 +8,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from sonogrid.perf import control
@@ -24,11 +27,20 @@ SUITES = {"fast": "not full", "full": ""}
 """Name of a suite -> the expression by which pytest selects its benchmarks."""
 SECONDS = {"fast": 600.0, "full": 3600.0}
 """How long one process of a suite may take before it is ended as hanging."""
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals by which people, CI and terminals end a run."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+PASSED_ON = (
+    *("PATH", "HOME", "USER", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
+    *("CUDA_", "NVIDIA_", "GLIBC_TUNABLES", "MALLOC_", "OPENBLAS_", "XDG_"),
+)
+"""Beginnings of environment variables that a side sees: no token, no file of a CI job, no setting of Python."""
 LARGEST_OUTPUT = 1_000_000_000
 """Bytes that the benchmarks of one process write at most."""
 LONGEST = 300
 """Characters of a reason that are kept."""
+PREFIX = f"sonogrid-perf-{os.getpid()}-"
+"""Beginning of the names of temporary folders, in which a left-over one would show whose it is."""
 TAIL = 6
 """Lines of what pytest said that are shown of a process that failed."""
 
@@ -82,13 +94,13 @@ class Outcome:
 def run_process(
     side: Side,
     suite: str = "fast",
-    nodes: Collection[str] | None = None,
+    nodes: Sequence[str] | None = None,
     environment: Mapping[str, str] | None = None,
     options: Collection[str] = (),
     prefix: Collection[str] = (),
 ) -> Outcome:
     """Run the benchmarks of a side's suite, or only those of some node ids, and the control, in one fresh process."""
-    with tempfile.TemporaryDirectory(prefix="sonogrid-perf-", dir=temporary_folder()) as name:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=temporary_folder()) as name:
         folder = Path(name)
         apart = folder / "control"
         apart.mkdir()
@@ -102,7 +114,7 @@ def run_process(
             *("--junitxml", str(folder / "tests.xml"), "-o", "junit_logging=no"),
             *options,
         ]
-        command += ["-m", SUITES[suite], str(SUITE)] if nodes is None else sorted(nodes)
+        command += ["-m", SUITES[suite], str(SUITE)] if nodes is None else list(nodes)
         command.append(str(apart / "test_control.py"))
         code, said = run_in_tree(command, side, environment or {}, SECONDS[suite])
         return _outcome(code, said, folder, side)
@@ -118,34 +130,63 @@ def temporary_folder() -> str | None:
 def run_in_tree(
     command: Sequence[str], side: Side, environment: Mapping[str, str], seconds: float
 ) -> tuple[int | None, str]:
-    """Run a command in the tree of a side with its package; return its exit code, None if it hung, and what it said.
-
-    It leads a session of its own, which is killed whatever ends this call.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
+    """Run a command in the tree of a side with its package; see run_command."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
     given = kept | ONE_THREAD | {"PYTHONPATH": str(side.folder / "src")} | dict(environment)
+    return run_command(command, seconds, side.folder, given)
+
+
+def run_command(
+    command: Sequence[str], seconds: float, folder: Path | None = None, environment: Mapping[str, str] | None = None
+) -> tuple[int | None, str]:
+    """Run a command; return its exit code, None if it did not end in time, and what it said on both streams.
+
+    It leads a group of processes of its own, which is killed whatever ends this call.
+    """
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command,
-            cwd=side.folder,
-            env=given,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process: subprocess.Popen[bytes] | None = None
         try:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
             code: int | None = process.wait(seconds)
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            _kill_session(process)
+            with undisturbed():
+                _kill_group(process)
         output.seek(0)
         return code, output.read().decode(errors="replace")
 
 
-def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold back Ctrl-C, SIGTERM and SIGHUP until what cleans up is done."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python handles signals in the main thread alone.
+        yield
+        return
+    held: list[int] = []
+    before = {number: signal.signal(number, lambda sent, _: held.append(sent)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in held[:1]:
+            signal.raise_signal(number)
+
+
+def _kill_group(process: subprocess.Popen[bytes] | None) -> None:
+    """End a process and all that it started in its group."""
+    if process is None:
+        return
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -159,31 +200,45 @@ def _outcome(code: int | None, said: str, folder: Path, side: Side) -> Outcome:
     if code is None:
         return Outcome(failed="did not end in time")
     try:
-        times = json.loads((folder / "times.json").read_text(encoding="utf-8"))
-        broken = {benchmark_name(test): reason for test, reason in failures(folder / "tests.xml")[1].items()}
-    except (OSError, ValueError, ElementTree.ParseError):
+        rows = json.loads((folder / "times.json").read_text(encoding="utf-8"))["benchmarks"]
+        # From the last to the first: what fails in a teardown follows from what failed before it.
+        tests = reversed(tests_of(folder / "tests.xml"))
+        failed = {benchmark_name(test.name): test.reason for test in tests if test.failed}
+        # A benchmark whose check failed still has times in the JSON.
+        read = [(benchmark_name(row["name"]), _measured(row), row["extra_info"].get("package")) for row in rows]
+    except (OSError, ValueError, TypeError, KeyError, ElementTree.ParseError):
         return Outcome(failed=f"pytest ended with exit code {code}: {last_lines(said)}")
-    # What failed its check was timed all the same.
-    measured = {
-        name: _measured(row) for row in times["benchmarks"] if (name := benchmark_name(row["name"])) not in broken
-    }
-    of_control = (row["extra_info"] for row in times["benchmarks"] if benchmark_name(row["name"]) == CONTROL)
-    package = next((said.get("package") for said in of_control), None)
+    counts = Counter(name for name, _, _ in read)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
+        return Outcome(failed=f"two benchmarks have one name: {', '.join(twice)}")
+    package = next((package for name, _, package in read if name == CONTROL), None)
     if package and not Path(package).is_relative_to(side.folder):
         return Outcome(failed=f"imported {package}, which is not the package of {side.name}")
+    measured = {name: one for name, one, _ in read if name not in failed}
     if CONTROL not in measured:
-        return Outcome(failed=f"the control did not run: {broken.get(CONTROL, last_lines(said))}")
-    return Outcome(measured, broken)
+        return Outcome(failed=f"the control did not run: {failed.get(CONTROL, last_lines(said))}")
+    return Outcome(measured, failed)
 
 
-def failures(report: Path) -> tuple[int, dict[str, str]]:
-    """Return how many tests a report of pytest in JUnit's form holds, and those that failed with the first reason."""
-    tests = list(ElementTree.parse(report).iter("testcase"))
-    broken: dict[str, str] = {}
-    for test in tests:
-        for fault in (*test.iter("failure"), *test.iter("error")):
-            broken.setdefault(test.get("name", ""), " ".join(str(fault.get("message", "")).split())[:LONGEST])
-    return len(tests), broken
+class Tested(NamedTuple):
+    """One test in a report of pytest: its module and name, whether it failed or was skipped, and why it failed."""
+
+    module: str
+    name: str
+    failed: bool
+    skipped: bool
+    reason: str
+
+
+def tests_of(report: Path) -> list[Tested]:
+    """Return the tests of a report in JUnit's form. Raise OSError and ElementTree.ParseError."""
+    found = []
+    for test in ElementTree.parse(report).iter("testcase"):
+        faults = [*test.iter("failure"), *test.iter("error")]
+        reason = " ".join(str(faults[0].get("message", "")).split())[:LONGEST] if faults else ""
+        skipped = test.find("skipped") is not None
+        found.append(Tested(test.get("classname", ""), test.get("name", ""), bool(faults), skipped, reason))
+    return found
 
 
 def last_lines(said: str) -> str:
@@ -192,16 +247,19 @@ def last_lines(said: str) -> str:
 
 
 def _measured(row: Mapping[str, Any]) -> Measured:
-    """Read one benchmark of pytest-benchmark's JSON. One of another protocol, or none, has the unit "call"."""
+    """Read one benchmark of pytest-benchmark's JSON. One of another protocol, or none, has the unit "call".
+
+    Raise KeyError, TypeError and ValueError if it is not in the form of this module.
+    """
     stats, said = row["stats"], row["extra_info"]
-    told = {key: said[key] for key in ("unit", "count", "inputs", "numbers", "peak_bytes") if key in said}
-    return Measured(
-        least=stats["min"],
-        quartile=stats["q1"],
-        median=stats["median"],
-        mean=stats["mean"],
-        rounds=stats["rounds"],
-        node=row["fullname"],
-        profile=tuple(row.get("cprofile", ())),
-        **(told if said.get("protocol") == PROTOCOL else {}),
-    )
+    seconds = [float(stats[name]) for name in ("min", "q1", "median", "mean")]
+    if not all(value > 0 for value in seconds):
+        raise ValueError("a time is not above 0")
+    told: dict[str, Any] = {}
+    if said.get("protocol") == PROTOCOL:
+        told = {"unit": str(said["unit"]), "count": int(said["count"]), "peak_bytes": int(said["peak_bytes"])}
+        told |= {key: None if said[key] is None else str(said[key]) for key in ("inputs", "numbers")}
+    profile = tuple(said.get("profile", ()) or row.get("cprofile", ()))
+    least, quartile, middle, mean = seconds
+    rounds, node = int(stats["rounds"]), str(row["fullname"])
+    return Measured(least, quartile, middle, mean, rounds, node, profile=profile, **told)

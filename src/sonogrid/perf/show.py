@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sonogrid.files import write_text
 from sonogrid.perf.compare import Compared, Comparison
 from sonogrid.perf.laws import Laws
 from sonogrid.perf.limits import Limits, Plan
-from sonogrid.perf.verdicts import Exit, GateVerdict
+from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, GateVerdict
 
 ORDER = (GateVerdict.SLOWER, GateVerdict.COULD_NOT, GateVerdict.CANNOT_TELL, GateVerdict.WITHIN, GateVerdict.NOT_SLOWER)
 STYLES = {GateVerdict.SLOWER: "bold red", GateVerdict.COULD_NOT: "magenta", GateVerdict.CANNOT_TELL: "yellow"}
@@ -27,6 +28,8 @@ PREFIXES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 PEAK_SHOWN, LEAST_PEAK = 1.05, 10e6
 """Ratio of peak memory from which a growth is told, and its least bytes: less is how memory happens to be paged."""
 WIDTH = 100
+PLAIN = " .,;%()+-="
+"""Punctuation that is written as it is in Markdown; every other may begin a link, a tag, a mention or a cell."""
 SAID = {
     Exit.NOT_SLOWER: "not slower",
     Exit.SLOWER: "slower",
@@ -61,7 +64,7 @@ def _known(limits: Limits) -> float:
     return -math.inf if math.isnan(limits.estimate) else limits.estimate
 
 
-def cells(row: Compared) -> tuple[str, str, str, str, str]:
+def table_cells(row: Compared) -> tuple[str, str, str, str, str]:
     """Return a benchmark as texts under COLUMNS: base's time per unit, the ratio with its limits, the verdict."""
     return row.name, per_unit(row), ratio(row.limits), row.verdict.value, str(row.limits.pairs or "")
 
@@ -82,6 +85,13 @@ def ratio(limits: Limits) -> str:
     estimate, low, high = limits.ratio()
     shown = (f"{limit:.3f}" if 0 < limit < math.inf else "-" for limit in (low, high))
     return f"{estimate:.3f} [{', '.join(shown)}]"
+
+
+def printable(text: str) -> str:
+    """Return text that does nothing to a terminal or a CI log: names and reasons come from a contributor's code."""
+    shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    # A line of a log that begins with "::" is a command to GitHub.
+    return shown.replace("::", ": :") if os.environ.get("GITHUB_ACTIONS") else shown
 
 
 def page_notes(page: Page) -> list[str]:
@@ -132,11 +142,11 @@ def _about_numbers(rows: Iterable[Compared]) -> list[str]:
 def _about_laws(laws: Laws | None) -> list[str]:
     if laws is None:
         return ["The laws of tests/property were not tested (--no-laws)."]
-    if laws.failed:
-        return [f"{laws.failed}."]
     said = [f"{laws.tested} laws of tests/property tested, {len(laws.broken)} no longer hold."]
     if laws.broken:
         said.append(f"Laws that head breaks: {_listed(laws.broken)}.")
+    if laws.gone:
+        said.append(f"Laws that head no longer tests: {_listed(laws.gone)}.")
     if laws.on_both:
         said.append(f"Laws that both sides break: {_listed(laws.on_both)}.")
     return said
@@ -146,10 +156,10 @@ def _about_witness(row: Compared) -> list[str]:
     if not row.witness:
         return []
     counted = row.witness["instructions"]
-    if isinstance(counted, dict):
+    if counted:
         text = f"{counted['base']:.4g} -> {counted['head']:.4g} per call (x {counted['head'] / counted['base']:.3f})"
     else:
-        text = counted
+        text = f"not counted ({row.witness['not_counted']})"
     said = [f"Instructions of {row.name}: {text}."]
     for side, rows in row.witness["profiles"].items():
         top = "; ".join(f"{one['function']} {one['ms']:.2f} ms" for one in rows[:3])
@@ -166,6 +176,8 @@ def headline(page: Page) -> str:
     counts = Counter(row.verdict for row in page.comparison.rows)
     parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in ORDER if counts[verdict])
     made = page.comparison
+    left_out = len(made.only_base) + len(made.changed)
+    parts += f", {left_out} gone or changed and not compared" if left_out else ""
     pairs = "1 pair" if made.pairs == 1 else f"{made.pairs} pairs"
     return (
         f"{page.head} against {page.base}: {SAID[page.exit]} (exit code {page.exit.value}); {parts}; "
@@ -179,21 +191,37 @@ def show_page(page: Page, console: Console) -> None:
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in ("base", "head / base", "pairs") else "left", no_wrap=True)
     for row in page.rows:
-        table.add_row(*map(Text, cells(row)), style=STYLES.get(row.verdict, ""))
+        table.add_row(*(Text(printable(cell)) for cell in table_cells(row)), style=STYLES.get(row.verdict, ""))
     console.print(table)
     for note in page_notes(page):
-        console.print(note, style="dim", markup=False, highlight=False)
-    console.print(headline(page), style=EXIT_STYLES.get(page.exit, "bold"), markup=False, highlight=False)
+        console.print(printable(note), style="dim", markup=False, highlight=False)
+    console.print(printable(headline(page)), style=EXIT_STYLES.get(page.exit, "bold"), markup=False, highlight=False)
 
 
 def page_markdown(page: Page) -> str:
     """Return the page as Markdown, for the summary of a CI job."""
     lines = [f"### Speed: {_markdown(headline(page))}", "", f"| {' | '.join(COLUMNS)} |", "|---|---:|---:|---|---:|"]
-    lines += [f"| {' | '.join(map(_markdown, cells(row)))} |" for row in page.rows]
+    lines += [f"| {' | '.join(map(_markdown, table_cells(row)))} |" for row in page.rows]
     lines += ["", *(f"- {_markdown(note)}" for note in page_notes(page))]
     for row in page.rows:
         lines += _profiles(row)
     return "\n".join(lines) + "\n"
+
+
+def refusal_markdown(base: str, head: str, error: CouldNotMeasureError) -> str:
+    """Return as Markdown why nothing was compared."""
+    lines = [f"### Speed: {_markdown(head)} against {_markdown(base)}: {SAID[Exit.COULD_NOT]}", ""]
+    return "\n".join([*lines, *(f"- {_markdown(problem)}" for problem in error.problems)]) + "\n"
+
+
+def refusal_json(base: str, head: str, error: CouldNotMeasureError) -> dict[str, Any]:
+    """Return for programs why nothing was compared."""
+    problems = [str(problem) for problem in error.problems]
+    return {"base": base, "head": head, "exit": _exit(Exit.COULD_NOT), "problems": problems, "benchmarks": []}
+
+
+def _exit(code: Exit) -> dict[str, Any]:
+    return {"code": code.value, "said": SAID[code]}
 
 
 def _profiles(row: Compared) -> list[str]:
@@ -201,18 +229,17 @@ def _profiles(row: Compared) -> list[str]:
     if not row.witness:
         return []
     lines = ["", f"<details><summary>Profiles of {_markdown(row.name)}</summary>", ""]
-    lines += ["| side | function | own time, ms per call | calls |", "|---|---|---:|---:|"]
+    lines += ["| side | function | own time in ms | calls |", "|---|---|---:|---:|"]
     for side, rows in row.witness["profiles"].items():
-        lines += [f"| {side} | {_markdown(one['function'])} | {one['ms']:.3f} | {one['calls']} |" for one in rows]
+        lines += [
+            f"| {side} | {_markdown(one['function'])} | {one['ms']:.3f} | {_markdown(one['calls'])} |" for one in rows
+        ]
     return [*lines, "", "</details>"]
 
 
 def _markdown(text: object) -> str:
-    """Return text that Markdown shows as it is: names of commits and tests come from a contributor."""
-    shown = "".join(one if one.isprintable() else " " for one in str(text))
-    for sign, written in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`"), ("@", "&#64;")):
-        shown = shown.replace(sign, written)
-    return shown
+    """Return text that Markdown shows as it is: names of commits and tests come from a contributor's code."""
+    return "".join(one if one.isalnum() or one in PLAIN else f"&#{ord(one)};" for one in printable(str(text)))
 
 
 def page_json(page: Page) -> dict[str, Any]:
@@ -222,7 +249,7 @@ def page_json(page: Page) -> dict[str, Any]:
         "head": page.head,
         "suite": page.suite,
         "plan": asdict(page.plan),
-        "exit": {"code": page.exit.value, "said": SAID[page.exit]},
+        "exit": _exit(page.exit),
         "benchmarks": [_row(row) for row in page.rows],
         "control": _row(page.comparison.control),
         "only_base": page.comparison.only_base,
@@ -257,11 +284,9 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def write_summary(page: Page, file: Path) -> None:
+def write_summary(text: str, file: Path) -> None:
     """Write Markdown to a file, and to the summary of a GitHub job if this is one."""
-    text = page_markdown(page)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    write_text(text, file)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as job:

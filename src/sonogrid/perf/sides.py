@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -13,13 +14,15 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sonogrid.perf.process import Side
+from sonogrid.perf.process import PREFIX, Side, run_command, undisturbed
 from sonogrid.perf.verdicts import CouldNotMeasureError
 from sonogrid.problems import Problem, Problems
 
 LOCK = "envs/requirements.lock"
 PROTOCOL_FILE = "src/sonogrid/perf/measuring.py"
 """A commit without it has no suite that can be compared."""
+SUITE_FILES = (PROTOCOL_FILE, "tests/benchmark")
+NAMES = ("base", "head")
 SPARE_BYTES = 500_000_000
 ENVIRONMENT_BYTES = 9_000_000_000
 """Space that a new environment takes, torch and its libraries included."""
@@ -34,35 +37,52 @@ def two_sides(base: str, head: str, repository: Path) -> Iterator[tuple[Side, Si
     The paths of both have the same length, as the length of a path moves what a process has in memory. Raise
     CouldNotMeasureError with every reason why they cannot be compared.
     """
+    if shutil.which("git") is None:
+        raise CouldNotMeasureError([Problem("git", "is not installed", "Install it")])
     commits = _commits(base, head, repository)
     locks = {commit: _git(repository, "show", f"{commit}:{LOCK}") for commit in commits}
     missing = {lock for lock in locks.values() if not is_installed(lock)}
     _check_space(commits, len(missing), repository)
-    folder = Path(tempfile.mkdtemp(prefix="sonogrid-perf-"))
-    try:
+    with _folder_of_trees(repository) as folder:
         pythons = {lock: _environment(lock, folder, lock in missing) for lock in set(locks.values())}
         made = []
-        for name, commit in zip(("base", "head"), commits, strict=True):
+        for name, commit in zip(NAMES, commits, strict=True):
             tree = folder / name
             _git(repository, "worktree", "add", "--detach", "--quiet", str(tree), commit)
             made.append(Side(name, commit, tree, pythons[locks[commit]]))
         yield made[0], made[1]
+
+
+@contextmanager
+def _folder_of_trees(repository: Path) -> Iterator[Path]:
+    """Give a temporary folder; remove it and the worktrees of both sides in it, however the block ends."""
+    folder: Path | None = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        # Forgets worktrees whose folder is gone.
-        subprocess.run(["git", "worktree", "prune"], cwd=repository, check=False, capture_output=True)
+        with undisturbed():
+            for name in NAMES if folder else ():
+                # Fails where the interruption came before the tree was there.
+                _tried(repository, "worktree", "remove", "--force", str(Path(str(folder), name)))
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def remarks(base: Side, head: Side, repository: Path) -> list[str]:
     """Return what a reader should know about the two commits."""
     if base.commit == head.commit:
         return ["Both sides are the same commit: whatever is called slower is a false alarm."]
+    said = []
+    changed = _git(repository, "diff", "--name-only", base.commit, head.commit, "--", *SUITE_FILES).splitlines()
+    if changed:
+        said.append(f"The suite itself differs: {', '.join(changed)}.")
     ahead = int(_git(repository, "rev-list", "--count", f"{head.commit}..{base.commit}"))
     if ahead:
         counted = "1 commit" if ahead == 1 else f"{ahead} commits"
         text = f"base has {counted} that head lacks: what they made faster looks like a loss of head. "
-        return [text + "To leave them out, compare with: git merge-base BASE HEAD"]
-    return []
+        said.append(text + "To leave them out, compare with: git merge-base BASE HEAD")
+    return said
 
 
 def _commits(base: str, head: str, repository: Path) -> tuple[str, str]:
@@ -93,7 +113,9 @@ def _commits(base: str, head: str, repository: Path) -> tuple[str, str]:
         changed = (_tried(repository, "status", "--porcelain") or "").splitlines()
         if changed:
             names = ", ".join(line[2:].strip() for line in changed[:SHOWN]) + (", ..." if len(changed) > SHOWN else "")
-            problems.add(head, f"is not what lies here: {names}", "Commit or stash first; only commits are measured")
+            problems.add(
+                head, f"lacks changes of this folder: {names}", "Commit or stash them: only commits are measured"
+            )
     if problems.found:
         raise CouldNotMeasureError(problems.found)
     return found[base], found[head]
@@ -101,13 +123,21 @@ def _commits(base: str, head: str, repository: Path) -> tuple[str, str]:
 
 def is_installed(lock: str) -> bool:
     """Whether this Python has exactly the versions that a lock file names."""
-    for name, wanted in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", lock, re.MULTILINE):
-        try:
-            if version(name) != wanted:
-                return False
-        except PackageNotFoundError:
-            return False
-    return True
+    lines = (line.partition("#")[0].strip() for line in lock.splitlines())
+    return all(_is_met(line) for line in lines if line and not line.startswith("-"))
+
+
+def _is_met(line: str) -> bool:
+    """Whether this Python has what one line of a lock asks for, or the line is for other machines."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        asked = Requirement(line)
+        if asked.marker is not None and not asked.marker.evaluate():
+            return True
+        return asked.specifier.contains(version(asked.name), prereleases=True)
+    except (InvalidRequirement, PackageNotFoundError):
+        return False
 
 
 def _environment(lock: str, folder: Path, build: bool) -> Path:
@@ -125,9 +155,10 @@ def _environment(lock: str, folder: Path, build: bool) -> Path:
 
 
 def _build(command: Sequence[str], digest: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    code, text = run_command(command, seconds=BUILD_SECONDS)
+    if code != 0:
+        reason = "does not end" if code is None else f"exit code {code}"
+        said = [line for line in text.splitlines() if line.strip()][-1:] or [reason]
         remedy = f"Install {LOCK} of that commit by hand to see more, or compare commits whose lock installs"
         raise CouldNotMeasureError([Problem(f"{LOCK} {digest}", f"does not install ({said[0]})", remedy)])
 
@@ -137,7 +168,9 @@ def _check_space(commits: Sequence[str], environments: int, repository: Path) ->
     trees = sum(
         int(size)
         for commit in commits
-        for size in re.findall(r"^\S+ blob \S+ +(\d+)\t", _git(repository, "ls-tree", "-r", "-l", commit), re.MULTILINE)
+        for size in re.findall(
+            r"^\S+ blob \S+ +(\d+)\t", _git(repository, "ls-tree", "-r", "-l", "--full-tree", commit), re.MULTILINE
+        )
     )
     needed = trees + SPARE_BYTES + environments * ENVIRONMENT_BYTES
     place = Path(tempfile.gettempdir())
@@ -149,15 +182,30 @@ def _check_space(commits: Sequence[str], environments: int, repository: Path) ->
 
 def _tried(repository: Path, *arguments: str) -> str | None:
     """Return what git says, or None if it fails."""
-    done = subprocess.run(["git", *arguments], cwd=repository, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
+    code, text = _run_git(repository, arguments)
+    return text.strip() if code == 0 else None
 
 
 def _git(repository: Path, *arguments: str) -> str:
     """Return what git says. Raise CouldNotMeasureError with its reason if it fails."""
-    done = subprocess.run(["git", *arguments], cwd=repository, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    code, text = _run_git(repository, arguments)
+    if code:
+        said = text.strip().splitlines()[-1:] or [f"exit code {code}"]
         what = f"failed ({said[0]})"
         raise CouldNotMeasureError([Problem(f"git {arguments[0]}", what, "Run it by hand to see why")])
-    return done.stdout
+    return text
+
+
+def _run_git(repository: Path, arguments: Sequence[str]) -> tuple[int, str]:
+    """Run git without hooks, in the repository of the folder; return its exit code and what it says."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(
+        ["git", "-c", f"core.hooksPath={os.devnull}", *arguments],
+        cwd=repository,
+        env=own,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    return done.returncode, done.stdout if done.returncode == 0 else done.stderr

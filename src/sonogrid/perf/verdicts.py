@@ -48,17 +48,17 @@ def verdict_of(limits: Limits, plan: Plan) -> GateVerdict:
     return GateVerdict.NOT_SLOWER if within else GateVerdict.CANNOT_TELL
 
 
-def exit_of(verdicts: Collection[GateVerdict], broken_laws: bool, other_numbers: bool) -> Exit:
+def exit_of(verdicts: Collection[GateVerdict], broken_law: bool, other_numbers: bool) -> Exit:
     """Return what the gate as a whole says: the first of these that is the case.
 
-    Slower; a law is broken; could not measure (nothing compared is that too); cannot tell; other numbers; not slower.
+    Slower; a law is broken; could not measure (nothing compared is that too); other numbers; cannot tell; not slower.
     """
     if GateVerdict.SLOWER in verdicts:
         return Exit.SLOWER
-    if broken_laws:
+    if broken_law:
         return Exit.BROKEN_LAW
     if not verdicts or GateVerdict.COULD_NOT in verdicts:
         return Exit.COULD_NOT
-    if GateVerdict.CANNOT_TELL in verdicts:
-        return Exit.CANNOT_TELL
-    return Exit.OTHER_NUMBERS if other_numbers else Exit.NOT_SLOWER
+    if other_numbers:
+        return Exit.OTHER_NUMBERS
+    return Exit.CANNOT_TELL if GateVerdict.CANNOT_TELL in verdicts else Exit.NOT_SLOWER

@@ -10,46 +10,57 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sonogrid.perf.measuring import CALLS
-from sonogrid.perf.process import Side, run_process
+from sonogrid.perf.measuring import CALLS, PROFILE
+from sonogrid.perf.process import PREFIX, Side, run_process
 
 FEW, MANY = 1, 11
 """Calls of two processes whose difference in instructions is that of 10 calls, without start-up."""
 COUNT = re.compile(r"^(\d+),[^,]*,instructions", re.MULTILINE)
+PERF = ("perf", "stat", "-x", ",", "-e", "instructions:u")
 FUNCTIONS = 8
 """Functions of a profile that are kept, by their own time."""
 
 
-def instruction_counter() -> str:
-    """Return the program that counts instructions here, or why there is none."""
+def missing_counter() -> str:
+    """Return why instructions cannot be counted here, '' where they can."""
     if shutil.which("perf") is None:
-        return "not counted: perf is not installed"
-    asked = ["perf", "stat", "-x", ",", "-e", "instructions:u", "true"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return "perf" if COUNT.search(done.stderr) else "not counted: this machine has no performance counters"
+        return "perf is not installed"
+    done = subprocess.run([*PERF, "true"], capture_output=True, encoding="utf-8", errors="replace", check=False)
+    return "" if COUNT.search(done.stderr) else "this machine has no performance counters"
 
 
 def witness(name: str, base: Side, head: Side, nodes: Mapping[str, str], suite: str) -> dict[str, Any]:
-    """Return profiles of both sides, and instructions per call where they can be counted.
+    """Return profiles of both sides, and instructions per call of each or why they were not counted.
 
     `nodes`: the node id of the benchmark by side.
     """
     sides = {"base": base, "head": head}
-    counter = instruction_counter()
-    profiles = {key: _profile(name, side, nodes[key], suite) for key, side in sides.items()}
-    counted: str | dict[str, float] = counter
-    if counter == "perf":
-        counted = {key: _instructions(name, side, nodes[key], suite) for key, side in sides.items()}
-    return {"profiles": profiles, "instructions": counted}
+    counted: dict[str, float] = {}
+    reason = missing_counter()
+    for key, side in sides.items() if not reason else ():
+        found = _instructions(side, nodes[key], suite)
+        if found is None:
+            reason = f"perf counted nothing on {key}"
+            break
+        counted[key] = found
+    return {
+        "profiles": {key: _profile(name, side, nodes[key], suite) for key, side in sides.items()},
+        "instructions": counted if not reason else None,
+        "not_counted": reason,
+    }
 
 
 def _profile(name: str, side: Side, node: str, suite: str) -> list[dict[str, Any]]:
-    """Return the functions with most own time, in ms per call of the benchmark; empty if it failed."""
-    outcome = run_process(side, suite, [node], {"SONOGRID_PERF_PROFILE": "1"}, ["--benchmark-cprofile=tottime"])
+    """Return the functions with most own time, in ms; empty if the benchmark failed."""
+    outcome = run_process(side, suite, [node], {PROFILE: "1"}, ["--benchmark-cprofile=tottime"])
     found = outcome.measured.get(name)
-    rows = sorted(found.profile, key=lambda row: -row["tottime"])[:FUNCTIONS] if found else []
+    rows = sorted(found.profile, key=lambda row: -float(row["tottime"]))[:FUNCTIONS] if found else []
     return [
-        {"function": _short(row["function_name"], side), "ms": 1000 * row["tottime"], "calls": row["ncalls"]}
+        {
+            "function": _short(str(row["function_name"]), side),
+            "ms": 1000 * float(row["tottime"]),
+            "calls": str(row["ncalls"]),
+        }
         for row in rows
     ]
 
@@ -60,16 +71,16 @@ def _short(function: str, side: Side) -> str:
     return re.sub(r"^.*/(?:site-packages|lib/python[0-9.]+)/", "", name)
 
 
-def _instructions(name: str, side: Side, node: str, suite: str) -> float:
-    """Return the instructions of one call in user space, children included; NaN if they were not counted."""
+def _instructions(side: Side, node: str, suite: str) -> float | None:
+    """Return the instructions of one call in user space, children included; None if they were not counted."""
     counts = {}
     for calls in (FEW, MANY):
-        with tempfile.TemporaryDirectory(prefix="sonogrid-perf-") as folder:
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
             file = Path(folder, "counts.csv")
-            prefix = ["perf", "stat", "-x", ",", "-e", "instructions:u", "-o", str(file), "--"]
-            outcome = run_process(side, suite, [node], {CALLS: str(calls)}, prefix=prefix)
+            outcome = run_process(side, suite, [node], {CALLS: str(calls)}, prefix=[*PERF, "-o", str(file), "--"])
             found = COUNT.search(file.read_text(encoding="utf-8")) if file.exists() else None
-            if outcome.failed or found is None:
-                return float("nan")
-            counts[calls] = int(found[1])
-    return (counts[MANY] - counts[FEW]) / (MANY - FEW)
+        if outcome.failed or found is None:
+            return None
+        counts[calls] = int(found[1])
+    # Rounding and start-up of few instructions could leave less than one.
+    return max(1.0, (counts[MANY] - counts[FEW]) / (MANY - FEW))

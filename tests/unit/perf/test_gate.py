@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,13 +11,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from unit.perf.tiny_project import SECONDS, Project, speed, tiny_project
 
 from sonogrid.cli import main
-from sonogrid.perf.gate import GateRequest, run_gate
+from sonogrid.perf import gate as gate_module
+from sonogrid.perf import process
+from sonogrid.perf.gate import GateRequest, run_and_write, run_gate
 from sonogrid.perf.limits import Plan
 from sonogrid.perf.show import Page
 from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, GateVerdict
@@ -35,8 +39,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     assert made.worktrees() == 0 and list(temporary.iterdir()) == []
 
 
-def gate(project: Project, **more: object) -> Page:
-    return run_gate(GateRequest("HEAD~1", "HEAD", plan=PLAN, **more), project.folder)  # type: ignore[arg-type]
+def gate(project: Project, base: str = "HEAD~1", with_laws: bool = True) -> Page:
+    return run_gate(GateRequest(base, "HEAD", plan=PLAN, with_laws=with_laws), project.folder)
 
 
 def test_a_slower_commit_is_called_slower_with_its_profile_and_faster_or_equal_ones_are_not(project: Project) -> None:
@@ -48,7 +52,7 @@ def test_a_slower_commit_is_called_slower_with_its_profile_and_faster_or_equal_o
     assert rows["speed[a]"].limits.ratio() == pytest.approx((1.2, 1.2, 1.2))
     profiles = rows["speed[a]"].witness["profiles"]
     assert all(any("operation" in one["function"] for one in profiles[side]) for side in ("base", "head"))
-    assert rows["speed[a]"].witness["instructions"]
+    assert bool(rows["speed[a]"].witness["instructions"]) != bool(rows["speed[a]"].witness["not_counted"])
     assert rows["speed[b]"].witness == {}
     assert page.laws is not None and page.laws.tested == 1
 
@@ -64,11 +68,11 @@ def test_a_law_that_no_longer_holds_is_said(project: Project) -> None:
     project.commit(speed(SECONDS, answer=-1))
     page = gate(project)
     assert page.exit is Exit.BROKEN_LAW
-    assert page.laws is not None and page.laws.broken == ("test_the_answer_is_positive",)
+    assert page.laws is not None and page.laws.broken == ("test_laws.test_the_answer_is_positive",)
     project.commit({})
     again = gate(project)
     assert again.exit is Exit.NOT_SLOWER
-    assert again.laws is not None and again.laws.on_both == ("test_the_answer_is_positive",)
+    assert again.laws is not None and again.laws.on_both == ("test_laws.test_the_answer_is_positive",)
 
 
 def test_a_benchmark_that_is_broken_on_one_side_is_never_slower(project: Project) -> None:
@@ -87,19 +91,51 @@ def test_a_suite_that_does_not_run_is_told(project: Project) -> None:
         gate(project, with_laws=False)
 
 
-def test_the_command_writes_its_files_and_ends_with_its_code(
+def test_laws_that_are_gone_or_cannot_be_tested_are_said(project: Project) -> None:
+    project.commit(
+        {"tests/property/test_laws.py": "import pytest\n\n\n@pytest.mark.skip\ndef test_other():\n    pass\n"}
+    )
+    page = gate(project)
+    assert page.laws is not None and page.laws.gone == ("test_laws.test_the_answer_is_positive",)
+    project.commit({"tests/property/test_laws.py": "import nothing\n"})
+    with pytest.raises(CouldNotMeasureError, match="head: its laws were not tested: pytest ended with exit code 2"):
+        gate(project)
+
+
+def test_a_full_disk_is_no_failure_of_the_program(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+
+    monkeypatch.setattr(gate_module, "compare_laws", full)
+    with pytest.raises(CouldNotMeasureError, match="/tmp/x: has no space left"):
+        run_gate(GateRequest("HEAD", "HEAD", plan=PLAN), project.folder)
+
+
+def test_files_are_written_and_old_ones_never_stay(project: Project, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    request = GateRequest("HEAD", "HEAD", plan=PLAN, with_laws=False)
+    page = run_and_write(request, project.folder, out)
+    read = json.loads((out / "compare.json").read_text())
+    assert read["exit"]["code"] == page.exit.value == 0 and len(read["benchmarks"]) == 2
+    assert read["circumstances"]["seed"] >= 0 and read["circumstances"]["base"]["commit"]
+    assert "| speed&#91;a&#93; |" in (out / "compare.md").read_text()
+    with pytest.raises(CouldNotMeasureError):
+        run_and_write(replace(request, base="nothing"), project.folder, out)
+    assert json.loads((out / "compare.json").read_text())["exit"]["code"] == 5
+    assert "is no commit of this repository" in (out / "compare.md").read_text()
+
+
+def test_the_command_ends_with_the_code_of_the_verdict(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project.commit(speed(SECONDS, answer=2))
+    page = replace(gate(project, base="HEAD", with_laws=False), exit=Exit.OTHER_NUMBERS)
+    monkeypatch.setattr(gate_module, "run_gate", lambda request, repository: page)
     monkeypatch.chdir(project.folder)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     with pytest.raises(SystemExit) as caught:
-        main(["perf", "compare", "HEAD~1", "--no-laws", "--minutes", "0.001", "--out", str(project.folder / ".out")])
-    assert caught.value.code == Exit.CANNOT_TELL.value
-    assert "cannot tell (exit code 4)" in capsys.readouterr().out
-    read = json.loads((project.folder / ".out" / "compare.json").read_text())
-    assert read["exit"]["code"] == 4 and len(read["benchmarks"]) == 2
-    assert "| speed[a] |" in (project.folder / ".out" / "compare.md").read_text()
+        main(["perf", "compare", "HEAD", "--out", str(project.folder / ".out")])
+    assert caught.value.code == 6
+    assert "no longer the same numbers (exit code 6)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_what_cannot_be_compared_ends_with_its_code(
@@ -118,7 +154,7 @@ def test_flags_that_mean_nothing_are_refused(flags: list[str], capsys: pytest.Ca
     assert flags[0] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_an_interruption_leaves_nothing_behind(project: Project, tmp_path: Path, sent: int, code: int) -> None:
     project.commit(
         {"tests/benchmark/test_slow.py": "import time\n\n\ndef test_slow(benchmark):\n    time.sleep(600)\n"}
@@ -142,6 +178,8 @@ def test_an_interruption_leaves_nothing_behind(project: Project, tmp_path: Path,
     assert running.returncode == code, said.decode()
     assert b"nothing half-written" in said
     assert not any(Path(f"/proc/{child}").exists() for child in started)
+    memory = process.temporary_folder()
+    assert memory is None or list(Path(memory).glob(f"sonogrid-perf-{running.pid}-*")) == []
 
 
 def children_of(pid: int) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -10,8 +12,8 @@ import pytest
 from unit.perf.tiny_project import SECONDS, SUITE, Project, speed, tiny_project
 
 from sonogrid.perf import process
-from sonogrid.perf.measuring import digest_of
-from sonogrid.perf.process import CONTROL, Side, run_in_tree, run_process
+from sonogrid.perf.measuring import PLANTED, digest_of
+from sonogrid.perf.process import CONTROL, Side, run_in_tree, run_process, undisturbed
 
 
 @pytest.fixture
@@ -89,26 +91,42 @@ def test_a_process_that_imports_another_package_measures_nothing(project: Projec
 def test_a_process_that_hangs_is_ended_with_all_that_it_started(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid, flush=True); sys.stdin.close(); "
-    command = [sys.executable, "-c", script + "import time; time.sleep(600)"]
-    code, said = run_in_tree(command, side(project), {}, seconds=2)
+    code, said = run_in_tree(["sh", "-c", "sleep 600 & echo $!; wait"], side(project), {}, seconds=3)
     assert code is None
-    child = int(said)
-    for _ in range(100):
-        if not Path(f"/proc/{child}").exists() or " Z " in Path(f"/proc/{child}/stat").read_text():
-            break
+    child = Path(f"/proc/{int(said)}/stat")
+    deadline = time.monotonic() + 60
+    while child.exists() and " Z " not in child.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
-    else:
-        pytest.fail("the child still runs")
+    assert not child.exists() or " Z " in child.read_text()
     monkeypatch.setitem(process.SECONDS, "fast", 0.01)
     assert run_process(side(project)).failed == "did not end in time"
 
 
-def test_a_side_sees_its_own_package_and_no_python_variables_of_the_caller(
+def test_an_interruption_waits_until_what_cleans_up_is_done() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("cleaned")
+    assert done == ["cleaned"]
+
+
+def test_two_benchmarks_of_one_name_measure_nothing(project: Project) -> None:
+    project.write({"tests/benchmark/test_again.py": SUITE})
+    assert run_process(side(project)).failed == "two benchmarks have one name: speed[a], speed[b]"
+
+
+def test_a_suite_that_says_nonsense_of_itself_is_told(project: Project) -> None:
+    wrong = "\n    benchmark.extra_info['count'] = 'many'\n"
+    project.write({"tests/benchmark/test_speed.py": SUITE.rstrip() + wrong})
+    assert "exit code 0" in run_process(side(project)).failed
+
+
+def test_a_side_sees_its_own_package_and_no_secret_of_the_caller(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
-    monkeypatch.setenv("PYTEST_ADDOPTS", "--nonsense")
-    command = [sys.executable, "-c", "import os, sonogrid; print(sonogrid.__file__, os.environ.get('PYTEST_ADDOPTS'))"]
+    for name in ("PYTEST_ADDOPTS", "GITHUB_STEP_SUMMARY", "SECRET_TOKEN", PLANTED):
+        monkeypatch.setenv(name, "secret")
+    command = [sys.executable, "-c", "import os, sonogrid; print(sonogrid.__file__, 'secret' in os.environ.values())"]
     code, said = run_in_tree(command, side(project), {}, 60)
-    assert (code, said.split()) == (0, [str(project.folder / "src/sonogrid/__init__.py"), "None"])
+    assert (code, said.split()) == (0, [str(project.folder / "src/sonogrid/__init__.py"), "False"])

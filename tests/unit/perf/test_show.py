@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +25,13 @@ from sonogrid.perf.show import (
     page_notes,
     per_unit,
     ratio,
+    refusal_json,
+    refusal_markdown,
     show_page,
     write_summary,
 )
-from sonogrid.perf.verdicts import Exit, GateVerdict
+from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, GateVerdict
+from sonogrid.problems import Problem
 
 PROFILE = {"base": [{"function": "images/text.py:1(find)", "ms": 1.25, "calls": "3"}], "head": []}
 ROWS = (
@@ -42,7 +46,7 @@ ROWS = (
         peak_bytes=(1e8, 2e8),
         numbers="other",
         ratios=(0.1, 0.2),
-        witness={"instructions": "not counted: no counters", "profiles": PROFILE},
+        witness={"instructions": None, "not_counted": "no counters", "profiles": PROFILE},
     ),
     Compared("loud", GateVerdict.CANNOT_TELL, Limits(0.01, -math.inf, math.inf, 40), unit="cell", seconds=(1e-7, 1e-7)),
     Compared("broken|<b>@all", GateVerdict.COULD_NOT, reason="fails on head: assert [x](http://y) | `z`"),
@@ -59,7 +63,7 @@ PAGE = Page(
     "fast",
     Plan(),
     MADE,
-    Laws(("law_one",), ("law_two",), 101),
+    Laws(("law_one",), ("law_two",), ("law_three",), 101),
     Exit.SLOWER,
     ["A."],
     {},
@@ -119,12 +123,12 @@ def test_notes_tell_all_that_the_table_does_not() -> None:
         "101 laws of tests/property tested, 1 no longer hold.",
         "Laws that head breaks: law_one.",
         "Laws that both sides break: law_two.",
-        "Instructions of reading[dicom_jpeg_lossless]: not counted: no counters.",
+        "Laws that head no longer tests: law_three.",
+        "Instructions of reading[dicom_jpeg_lossless]: not counted (no counters).",
         "on base: images/text.py:1(find) 1.25 ms.",
     ):
         assert text in said
     assert "--no-laws" in "\n".join(page_notes(replace(PAGE, laws=None)))
-    assert "pytest ended" in "\n".join(page_notes(replace(PAGE, laws=Laws(failed="pytest ended with exit code 4"))))
 
 
 def test_counted_instructions_are_a_ratio() -> None:
@@ -133,13 +137,35 @@ def test_counted_instructions_are_a_ratio() -> None:
     assert "2e+09 -> 2.2e+09 per call (x 1.100)" in "\n".join(page_notes(page))
 
 
+HOSTILE = "a|<b>@all [x](http://y) `z` #1 *b* _i_ ~s~ !c \\| \x1b[31m ::stop-commands::now"
+
+
+def with_name(name: str) -> Page:
+    row = replace(ROWS[1], name=name, reason=name)
+    return replace(PAGE, head=name, comparison=replace(MADE, rows=(row,), only_head=(name,)))
+
+
 def test_names_from_a_contributor_are_no_markup() -> None:
-    text = page_markdown(PAGE)
-    assert "broken\\|&lt;b&gt;&#64;all" in text
-    assert "<b>" not in text and "@all" not in text
+    text = page_markdown(with_name(HOSTILE))
+    assert "://" not in text and not set("<>@[]`*_~!\\\x1b") & set(
+        re.sub(r"&#\d+;|</?(details|summary)>|^\|[-:|]+\|$", "", text, flags=re.M)
+    )
     table = [line for line in text.splitlines() if line.startswith("| ")]
-    assert {line.replace("\\|", "").count("|") for line in table[:6]} == {6}
-    assert "<details><summary>Profiles of reading[dicom_jpeg_lossless]</summary>" in text
+    assert {line.count("|") for line in table[:2]} == {6}
+
+
+def test_names_from_a_contributor_do_nothing_to_a_terminal_or_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    said = shown(with_name(HOSTILE), 60)
+    assert "\x1b" not in said and "::" not in said
+    assert "[x](http" in said
+
+
+def test_what_could_not_be_compared_is_a_page_too() -> None:
+    error = CouldNotMeasureError([Problem("main", "is no <commit>", "Run: git fetch")])
+    assert "is no &#60;commit&#62;. Run" in refusal_markdown("main", "HEAD", error).replace("&#58;", ":")
+    read = refusal_json("main", "HEAD", error)
+    assert read["exit"] == {"code": 5, "said": "could not measure"} and "git fetch" in read["problems"][0]
 
 
 def test_json_holds_everything_and_no_nan(tmp_path: Path) -> None:
@@ -157,5 +183,5 @@ def test_the_summary_of_a_job_is_added_to_what_others_wrote(tmp_path: Path, monk
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    write_summary(PAGE, tmp_path / "out" / "compare.md")
+    write_summary(page_markdown(PAGE), tmp_path / "out" / "compare.md")
     assert summary.read_text() == "before\n" + (tmp_path / "out" / "compare.md").read_text()

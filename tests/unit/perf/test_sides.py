@@ -143,8 +143,24 @@ def test_an_environment_is_built_once_where_both_locks_are_equal(
 
 def test_what_is_installed() -> None:
     assert is_installed(f"# pins\npytest=={version('pytest')}\n")
+    assert is_installed("sonogrid-nothing==1.0 ; sys_platform == 'nowhere'\n")
+    assert not is_installed("no requirement at all\n")
     assert not is_installed("pytest==0.0.1\n")
     assert not is_installed("sonogrid-nothing==1.0\n")
+
+
+def test_other_worktrees_of_the_user_and_hooks_are_left_alone(project: Project, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    project.git("worktree", "add", "--quiet", "--detach", str(away))
+    away.rename(tmp_path / "unmounted")
+    hook = project.folder / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path / 'hooked'}\n")
+    hook.chmod(0o755)
+    with two_sides("HEAD", "HEAD", project.folder):
+        pass
+    assert project.worktrees() == 1 and not (tmp_path / "hooked").exists()
+    project.git("worktree", "prune")
 
 
 def test_remarks_on_two_commits(project: Project) -> None:
@@ -154,3 +170,6 @@ def test_remarks_on_two_commits(project: Project) -> None:
         assert remarks(base, head, project.folder) == []
         assert "base has 1 commit that head lacks" in remarks(head, base, project.folder)[0]
         assert "same commit" in remarks(base, base, project.folder)[0]
+    project.commit({"tests/benchmark/test_more.py": ""})
+    with two_sides("HEAD~1", "HEAD", project.folder) as (base, head):
+        assert remarks(base, head, project.folder) == ["The suite itself differs: tests/benchmark/test_more.py."]

@@ -125,7 +125,8 @@ def test_the_page_takes_new_tables_between_its_marks(
     text = page.read_text()
     assert "old" not in text and text.count("before") == 3
     assert text.count(table_of_runs({"idle": replayed})) == text.count(table_of_rates({"idle": replayed})) == 1
-    assert "| 1 | 40 | 10 | 10% | 1 | 1 | 0 | 0 |" in text and "| 1 | 40 | 10 | 20% | 1 | 0 | 1 | 0 |" in text
+    assert "| 1 | 40 | 10 | 10% | 1 | 0 | 0 | 0 | 0 |" in text and "| 1 | 40 | 10 | 20% | 0 | 0 | 0 | 1 | 0 |" in text
+    assert "idle: 2 of 3 benchmarks have noise below 0.05; of each, losses are found: 5% in at least" in text
     assert table_of_planted(None) == "Not run yet.\n"
 
 

@@ -1,0 +1,56 @@
+"""What the job in CI makes of the exit codes of the gate."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[dict[str, str]]:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "perf.yml").read_text(encoding="utf-8"))
+    found: list[dict[str, str]] = workflow["jobs"]["perf"]["steps"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("said", "labelled", "code"),
+    [
+        *((number, "false", number) for number in (0, 1, 2, 3, 5, 6, 7)),
+        (4, "false", 0),
+        (6, "true", 0),
+        (3, "true", 3),
+        (7, "true", 7),
+    ],
+)
+def test_exit_codes_of_the_job(
+    steps: list[dict[str, str]], tmp_path: Path, said: int, labelled: str, code: int
+) -> None:
+    script = next(step["run"] for step in steps if "perf compare" in step.get("run", ""))
+    stub = tmp_path / ".venv" / "bin" / "sonogrid"
+    stub.parent.mkdir(parents=True)
+    stub.write_text(f"#!/bin/sh\nexit {said}\n")
+    stub.chmod(0o755)
+    # As GitHub runs a step of bash.
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    run = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"MAY_CHANGE": labelled}, capture_output=True, check=False
+    )
+    assert run.returncode == code
+    assert (b"::warning::" in run.stdout) == (said in (4, 6))
+
+
+def test_the_job_has_both_commits(steps: list[dict[str, str]]) -> None:
+    checkout = next(step for step in steps if step.get("uses", "").startswith("actions/checkout"))
+    assert checkout["with"] == {"fetch-depth": 0}  # type: ignore[comparison-overlap]
+
+
+def test_no_text_of_a_pull_request_is_part_of_a_script(steps: list[dict[str, str]]) -> None:
+    """Names of branches and titles come from anybody; `env` hands over a truth value alone."""
+    assert [step["run"] for step in steps if "${{" in step.get("run", "")] == []
