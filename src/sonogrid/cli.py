@@ -241,6 +241,8 @@ def _add_perf(commands: Commands) -> None:
         "--minutes", type=_positive, default=13.0, help="begin no pair that would end later (default 13)"
     )
     compare.add_argument("--seed", type=_number, help="draws which side of a pair runs first (default: drawn)")
+    text = "how instructions of losses are counted: perf, valgrind (an hour each), or none (default: perf if it can)"
+    compare.add_argument("--instructions", choices=("auto", "valgrind", "none"), default="auto", help=text)
     compare.add_argument("--no-laws", action="store_true", help="leave out the laws of tests/property")
     compare.add_argument("--out", type=Path, default=Path(".benchmarks"), help="folder of compare.json and compare.md")
     compare.add_argument("--planted", default="", help=argparse.SUPPRESS)

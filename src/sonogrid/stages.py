@@ -207,7 +207,9 @@ def compare(options: Namespace) -> None:
     from sonogrid.perf.limits import Plan
     from sonogrid.perf.show import WIDTH, show_page
 
-    given = {name: getattr(options, name) for name in ("base", "head", "suite", "minutes", "seed", "planted")}
+    given = {
+        name: getattr(options, name) for name in ("base", "head", "suite", "minutes", "seed", "instructions", "planted")
+    }
     request = GateRequest(**given, plan=Plan(margin=options.margin), with_laws=not options.no_laws)
     page = run_and_write(request, Path.cwd(), options.out)
     show_page(page, Console() if sys.stdout.isatty() else Console(width=WIDTH))

@@ -47,6 +47,7 @@ class GateRequest:
     minutes: float = 13.0
     seed: int | None = None
     with_laws: bool = True
+    instructions: str = "auto"
     planted: str = ""
 
 
@@ -95,7 +96,7 @@ def _run_gate(request: GateRequest, repository: Path) -> Page:
 
         with progress("pairs of processes", request.plan.looks[-1]) as advance:
             made = compare(base, head, request.plan, run, request.minutes, seed, advance)
-        made = replace(made, rows=_with_witnesses(made, base, head, request.suite))
+        made = replace(made, rows=_with_witnesses(made, base, head, request))
         facts = machine() | {side.name: {"commit": side.commit, "python": str(side.python)} for side in (base, head)}
     if request.planted:
         said.append(f"Slow-downs were planted in head: {request.planted}")
@@ -138,12 +139,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _with_witnesses(made: Comparison, base: Side, head: Side, suite: str) -> tuple[Compared, ...]:
+def _with_witnesses(made: Comparison, base: Side, head: Side, request: GateRequest) -> tuple[Compared, ...]:
     """Return the rows, those that lost most with their witnesses."""
     slower = [row for row in made.rows if row.verdict is GateVerdict.SLOWER]
     slower.sort(key=lambda row: -row.limits.estimate)
     chosen = {row.name for row in slower[:MOST_WITNESSES]}
     return tuple(
-        replace(row, witness=witness(row.name, base, head, row.nodes, suite)) if row.name in chosen else row
+        replace(row, witness=witness(row.name, base, head, row.nodes, request.suite, request.instructions))
+        if row.name in chosen
+        else row
         for row in made.rows
     )

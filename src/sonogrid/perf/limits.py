@@ -26,9 +26,10 @@ class Plan:
     """The sequential rule, fixed before anything is measured.
 
     `looks`: numbers of pairs after which the limits are computed. `shares`: of the error rates, how much each look may
-    spend; they sum to 1. By Bonferroni's inequality the rates hold for all looks and all benchmarks together, whatever
-    their dependence. `slower`: probability that any benchmark of identical code is called slower. `not_slower`:
-    probability that any benchmark that is slower by more than the margin is called not slower. `margin`: as a share.
+    spend; they sum to 1. By Bonferroni's inequality the rates hold for all looks together, and the first for all
+    benchmarks together, whatever their dependence. `slower`: probability that any benchmark of identical code is called
+    slower. `not_slower`: probability that a benchmark that is slower by more than the margin is called not slower.
+    `margin`: as a share.
     """
 
     looks: tuple[int, ...] = (16, 20, 24, 28, 32, 36, 40)
@@ -48,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Limits:
-    """A log-ratio: its estimate, and simultaneous one-sided limits; infinite while there are too few pairs."""
+    """A log-ratio: its estimate, and one-sided limits; infinite while there are too few pairs."""
 
     estimate: float
     low: float
@@ -109,7 +110,7 @@ def limits_so_far(ratios: Floats, plan: Plan, family: int) -> Limits:
     """
     looks = [(look, share) for look, share in zip(plan.looks, plan.shares, strict=True) if look <= len(ratios)]
     found = [
-        signed_rank_limits(ratios[:look], share * plan.slower / family, share * plan.not_slower / family)
+        signed_rank_limits(ratios[:look], share * plan.slower / family, share * plan.not_slower)
         for look, share in looks
     ]
     if not found:

@@ -98,8 +98,12 @@ def run_process(
     environment: Mapping[str, str] | None = None,
     options: Collection[str] = (),
     prefix: Collection[str] = (),
+    patience: float = 1.0,
 ) -> Outcome:
-    """Run the benchmarks of a side's suite, or only those of some node ids, and the control, in one fresh process."""
+    """Run the benchmarks of a side's suite, or only those of some node ids, and the control, in one fresh process.
+
+    `options`: of pytest. `prefix`: a program that runs the process, as valgrind. `patience`: factor of the time limit.
+    """
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=temporary_folder()) as name:
         folder = Path(name)
         apart = folder / "control"
@@ -116,7 +120,7 @@ def run_process(
         ]
         command += ["-m", SUITES[suite], str(SUITE)] if nodes is None else list(nodes)
         command.append(str(apart / "test_control.py"))
-        code, said = run_in_tree(command, side, environment or {}, SECONDS[suite])
+        code, said = run_in_tree(command, side, environment or {}, patience * SECONDS[suite])
         return _outcome(code, said, folder, side)
 
 

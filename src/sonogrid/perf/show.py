@@ -99,8 +99,8 @@ def page_notes(page: Page) -> list[str]:
     made, found = page.comparison, [*page.remarks]
     plan = page.plan
     found.append(
-        f"Limits are one-sided and hold for all benchmarks and looks together: identical code is called slower in at "
-        f"most {plan.slower:.0%} of runs, a loss beyond {plan.margin:.0%} not slower in at most {plan.not_slower:.0%}."
+        f"Limits are one-sided. Identical code: any benchmark is called slower in at most {plan.slower:.0%} of runs. "
+        f"A loss beyond {plan.margin:.0%} of a benchmark: not slower in at most {plan.not_slower:.0%}."
     )
     reasons: dict[str, list[str]] = {}
     for row in page.rows:
@@ -158,6 +158,7 @@ def _about_witness(row: Compared) -> list[str]:
     counted = row.witness["instructions"]
     if counted:
         text = f"{counted['base']:.4g} -> {counted['head']:.4g} per call (x {counted['head'] / counted['base']:.3f})"
+        text += f", by {row.witness['counted_by']}"
     else:
         text = f"not counted ({row.witness['not_counted']})"
     said = [f"Instructions of {row.name}: {text}."]

@@ -15,37 +15,51 @@ from sonogrid.perf.process import PREFIX, Side, run_process
 
 FEW, MANY = 1, 11
 """Calls of two processes whose difference in instructions is that of 10 calls, without start-up."""
-COUNT = re.compile(r"^(\d+),[^,]*,instructions", re.MULTILINE)
+INSTRUCTIONS = ("auto", "valgrind", "none")
+"""What may be asked for: perf where it counts, valgrind, which takes an hour for each benchmark, or nothing."""
 PERF = ("perf", "stat", "-x", ",", "-e", "instructions:u")
+VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--trace-children=yes")
+COUNTS = {
+    "perf": re.compile(r"^([\d]+),[^,]*,instructions", re.MULTILINE),
+    "valgrind": re.compile(r"I\s+refs:\s+([\d,]+)"),
+}
+"""Program -> where its output says how many instructions a process took."""
 FUNCTIONS = 8
 """Functions of a profile that are kept, by their own time."""
 
 
-def missing_counter() -> str:
-    """Return why instructions cannot be counted here, '' where they can."""
-    if shutil.which("perf") is None:
-        return "perf is not installed"
-    done = subprocess.run([*PERF, "true"], capture_output=True, encoding="utf-8", errors="replace", check=False)
-    return "" if COUNT.search(done.stderr) else "this machine has no performance counters"
+def counter(asked: str) -> tuple[str, str]:
+    """Return the program that counts instructions, and why there is none: one of both is empty."""
+    if asked == "none":
+        return "", "not asked for"
+    name = "valgrind" if asked == "valgrind" else "perf"
+    if shutil.which(name) is None:
+        return "", f"{name} is not installed"
+    if name == "perf":
+        done = subprocess.run([*PERF, "true"], capture_output=True, encoding="utf-8", errors="replace", check=False)
+        if COUNTS["perf"].search(done.stderr) is None:
+            return "", "this machine has no performance counters; --instructions valgrind does without"
+    return name, ""
 
 
-def witness(name: str, base: Side, head: Side, nodes: Mapping[str, str], suite: str) -> dict[str, Any]:
+def witness(name: str, base: Side, head: Side, nodes: Mapping[str, str], suite: str, asked: str) -> dict[str, Any]:
     """Return profiles of both sides, and instructions per call of each or why they were not counted.
 
-    `nodes`: the node id of the benchmark by side.
+    `nodes`: the node id of the benchmark by side. `asked`: one of INSTRUCTIONS.
     """
     sides = {"base": base, "head": head}
     counted: dict[str, float] = {}
-    reason = missing_counter()
-    for key, side in sides.items() if not reason else ():
-        found = _instructions(side, nodes[key], suite)
+    program, reason = counter(asked)
+    for key, side in sides.items() if program else ():
+        found = _instructions(program, side, nodes[key], suite)
         if found is None:
-            reason = f"perf counted nothing on {key}"
+            reason = f"{program} counted nothing on {key}"
             break
         counted[key] = found
     return {
         "profiles": {key: _profile(name, side, nodes[key], suite) for key, side in sides.items()},
         "instructions": counted if not reason else None,
+        "counted_by": program,
         "not_counted": reason,
     }
 
@@ -71,16 +85,22 @@ def _short(function: str, side: Side) -> str:
     return re.sub(r"^.*/(?:site-packages|lib/python[0-9.]+)/", "", name)
 
 
-def _instructions(side: Side, node: str, suite: str) -> float | None:
+def _instructions(program: str, side: Side, node: str, suite: str) -> float | None:
     """Return the instructions of one call in user space, children included; None if they were not counted."""
     counts = {}
     for calls in (FEW, MANY):
-        with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
-            file = Path(folder, "counts.csv")
-            outcome = run_process(side, suite, [node], {CALLS: str(calls)}, prefix=[*PERF, "-o", str(file), "--"])
-            found = COUNT.search(file.read_text(encoding="utf-8")) if file.exists() else None
-        if outcome.failed or found is None:
+        with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
+            folder = Path(name)
+            prefixes: dict[str, tuple[str, ...]] = {
+                "perf": (*PERF, "-o", str(folder / "counts.csv"), "--"),
+                "valgrind": (*VALGRIND, f"--log-file={folder}/%p.log", f"--cachegrind-out-file={folder}/%p.out"),
+            }
+            # Valgrind takes some fifty times as long.
+            outcome = run_process(side, suite, [node], {CALLS: str(calls)}, prefix=prefixes[program], patience=100)
+            texts = [file.read_text(encoding="utf-8", errors="replace") for file in folder.iterdir()]
+        found = [int(count.replace(",", "")) for text in texts for count in COUNTS[program].findall(text)]
+        if outcome.failed or not found:
             return None
-        counts[calls] = int(found[1])
-    # Rounding and start-up of few instructions could leave less than one.
+        counts[calls] = sum(found)
+    # Start-up differs by chance, by more than operations of few instructions take.
     return max(1.0, (counts[MANY] - counts[FEW]) / (MANY - FEW))

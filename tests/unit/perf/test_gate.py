@@ -168,13 +168,16 @@ def test_an_interruption_leaves_nothing_behind(project: Project, tmp_path: Path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    deadline = time.monotonic() + 60
-    while not children_of(running.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    started = children_of(running.pid)
-    assert started and project.worktrees() == 2
-    running.send_signal(sent)
-    said, _ = running.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while not (started := children_of(running.pid)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert started and project.worktrees() == 2
+        running.send_signal(sent)
+        said, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
     assert running.returncode == code, said.decode()
     assert b"nothing half-written" in said
     assert not any(Path(f"/proc/{child}").exists() for child in started)
@@ -191,6 +194,6 @@ def children_of(pid: int) -> list[int]:
             command = (status.parent / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if parent == pid and b"pytest" in command:
+        if parent == pid and b"-m\0pytest" in command:
             found.append(int(status.parent.name))
     return found

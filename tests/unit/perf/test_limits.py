@@ -8,7 +8,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
@@ -100,6 +100,7 @@ def follow(ratios: Sequence[float] | np.ndarray, plan: Plan, family: int) -> Lim
 ratios = st.lists(st.floats(-1, 1), min_size=1, max_size=20).map(np.array)
 
 
+@settings(deadline=None, derandomize=True)
 @given(ratios, st.floats(-2, 2))
 def test_a_shift_of_all_ratios_shifts_the_limits(values: np.ndarray, shift: float) -> None:
     here, there = signed_rank_limits(values, 0.1, 0.1), signed_rank_limits(values + shift, 0.1, 0.1)
@@ -108,12 +109,14 @@ def test_a_shift_of_all_ratios_shifts_the_limits(values: np.ndarray, shift: floa
     assert there.high == pytest.approx(here.high + shift, abs=1e-12)
 
 
+@settings(deadline=None, derandomize=True)
 @given(ratios)
 def test_exchanged_sides_exchange_the_limits(values: np.ndarray) -> None:
     here, there = signed_rank_limits(values, 0.1, 0.02), signed_rank_limits(-values, 0.02, 0.1)
     assert (there.low, there.high) == (-here.high, -here.low)
 
 
+@settings(deadline=None, derandomize=True)
 @given(ratios)
 def test_limits_enclose_the_estimate_and_later_looks_never_widen_them(values: np.ndarray) -> None:
     plan = Plan(looks=(5, 10, 20), shares=(0.2, 0.3, 0.5), slower=0.2, not_slower=0.2)

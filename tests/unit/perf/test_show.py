@@ -132,9 +132,11 @@ def test_notes_tell_all_that_the_table_does_not() -> None:
 
 
 def test_counted_instructions_are_a_ratio() -> None:
-    row = replace(ROWS[1], witness={"instructions": {"base": 2e9, "head": 2.2e9}, "profiles": PROFILE})
+    row = replace(
+        ROWS[1], witness={"instructions": {"base": 2e9, "head": 2.2e9}, "counted_by": "perf", "profiles": PROFILE}
+    )
     page = replace(PAGE, comparison=replace(MADE, rows=(row,)))
-    assert "2e+09 -> 2.2e+09 per call (x 1.100)" in "\n".join(page_notes(page))
+    assert "2e+09 -> 2.2e+09 per call (x 1.100), by perf" in "\n".join(page_notes(page))
 
 
 HOSTILE = "a|<b>@all [x](http://y) `z` #1 *b* _i_ ~s~ !c \\| \x1b[31m ::stop-commands::now"

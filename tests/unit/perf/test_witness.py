@@ -1,0 +1,85 @@
+"""Instructions per call: what each program says of them, and machines where nobody counts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from unit.perf.tiny_project import Project, tiny_project
+
+from sonogrid.perf import witness as witness_module
+from sonogrid.perf.process import Side
+from sonogrid.perf.witness import COUNTS, INSTRUCTIONS, counter, witness
+
+# What perf 6.1 and valgrind 3.19 write.
+PERF_SAYS = "# started on Wed Nov 25 12:00:00 2026\n\n123456789,,instructions:u,1000000,100.00,,\n"
+PERF_HAS_NONE = "<not supported>,,instructions:u,0,100.00,,\n"
+VALGRIND_SAYS = "==7== Command: python\n==7== \n==7== I   refs:      1,234,567,890\n"
+
+
+def test_what_the_programs_write_is_read() -> None:
+    assert COUNTS["perf"].findall(PERF_SAYS) == ["123456789"] and COUNTS["perf"].findall(PERF_HAS_NONE) == []
+    assert COUNTS["valgrind"].findall(VALGRIND_SAYS) == ["1,234,567,890"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "installed", "says", "expected"),
+    [
+        ("none", True, PERF_SAYS, ("", "not asked for")),
+        ("auto", False, PERF_SAYS, ("", "perf is not installed")),
+        (
+            "auto",
+            True,
+            PERF_HAS_NONE,
+            ("", "this machine has no performance counters; --instructions valgrind does without"),
+        ),
+        ("auto", True, PERF_SAYS, ("perf", "")),
+        ("valgrind", True, "", ("valgrind", "")),
+        ("valgrind", False, "", ("", "valgrind is not installed")),
+    ],
+)
+def test_who_counts(
+    monkeypatch: pytest.MonkeyPatch, asked: str, installed: bool, says: str, expected: tuple[str, str]
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if installed else None)
+    done = subprocess.CompletedProcess([], 0, "", says)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: done)
+    assert asked in INSTRUCTIONS and counter(asked) == expected
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return tiny_project(tmp_path / "project")
+
+
+@pytest.mark.parametrize(("program", "written"), [("perf", "counts.csv"), ("valgrind", "7.log")])
+def test_instructions_of_one_call_are_those_without_start_up(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, written: str
+) -> None:
+    """A stand-in that counts 1,000 for the start and 50 for each call of a benchmark."""
+    stub = tmp_path / "stub.py"
+    form = {"perf": "{},,instructions:u,1,100.00,,", "valgrind": "==7== I   refs:      {:,}"}[program]
+    stub.write_text(
+        f"""
+import os, re, subprocess, sys
+place = next(place for place, part in enumerate(sys.argv) if re.match("--log-file=|-o$", part))
+out = sys.argv[place].partition("=")[2] or sys.argv[place + 1]
+folder = os.path.dirname(out)
+command = sys.argv[2:]
+while not os.path.basename(command[0]).startswith('python'):
+    command.pop(0)
+code = subprocess.run(command).returncode
+with open(os.path.join(folder, {written!r}), "w") as file:
+    print({form!r}.format(1000 + 50 * int(os.environ["SONOGRID_PERF_CALLS"])), file=file)
+sys.exit(code)
+"""
+    )
+    monkeypatch.setattr(witness_module, "counter", lambda asked: (program, ""))
+    monkeypatch.setattr(witness_module, program.upper(), (sys.executable, str(stub), program))
+    side = Side("head", "", project.folder, Path(sys.executable))
+    node = "tests/benchmark/test_speed.py::test_speed[a]"
+    found = witness("speed[a]", side, side, {"base": node, "head": node}, "fast", "auto")
+    assert found["instructions"] == {"base": 50.0, "head": 50.0} and found["counted_by"] == program
+    assert any("operation" in row["function"] for row in found["profiles"]["head"])
