@@ -231,17 +231,20 @@ def _add_perf(commands: Commands) -> None:
         "say of every benchmark whether HEAD is slower than BASE, by processes of both in turn",
     )
     compare.epilog, compare.formatter_class = PERF_EPILOG, argparse.RawDescriptionHelpFormatter
-    compare.add_argument("base", metavar="BASE", help="commit that is compared with, as main")
+    compare.add_argument("base", metavar="BASE", help="baseline commit, for example main")
     compare.add_argument("head", metavar="HEAD", nargs="?", default="HEAD", help="commit that is judged (default HEAD)")
     compare.add_argument("--suite", choices=("fast", "full"), default="fast", help="benchmarks (default fast)")
     compare.add_argument(
-        "--margin", type=_share, default=0.05, help="loss that passes if it is certainly smaller (default 0.05)"
+        "--margin", type=_share, default=0.05, help="largest slow-down that is tolerated, as a share (default 0.05)"
     )
     compare.add_argument(
-        "--minutes", type=_positive, default=13.0, help="begin no pair that would end later (default 13)"
+        "--minutes",
+        type=_positive,
+        default=13.0,
+        help="after 16 pairs, start none that would end later (default 13)",
     )
     compare.add_argument("--seed", type=_number, help="draws which side of a pair runs first (default: drawn)")
-    text = "how instructions of losses are counted: perf, valgrind (an hour each), or none (default: perf if it can)"
+    text = "what counts instructions of losses: perf if it works (auto, default), valgrind (an hour each), none"
     compare.add_argument("--instructions", choices=("auto", "valgrind", "none"), default="auto", help=text)
     compare.add_argument("--no-laws", action="store_true", help="leave out the laws of tests/property")
     compare.add_argument("--out", type=Path, default=Path(".benchmarks"), help="folder of compare.json and compare.md")

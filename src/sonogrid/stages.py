@@ -208,9 +208,10 @@ def compare(options: Namespace) -> None:
     from sonogrid.perf.show import WIDTH, show_page
 
     given = {
-        name: getattr(options, name) for name in ("base", "head", "suite", "minutes", "seed", "instructions", "planted")
+        name: getattr(options, name)
+        for name in ("base", "head", "suite", "minutes", "seed", "instructions", "planted", "out")
     }
     request = GateRequest(**given, plan=Plan(margin=options.margin), with_laws=not options.no_laws)
-    page = run_and_write(request, Path.cwd(), options.out)
+    page = run_and_write(request, Path.cwd())
     show_page(page, Console() if sys.stdout.isatty() else Console(width=WIDTH))
     sys.exit(page.exit.value)

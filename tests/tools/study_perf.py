@@ -164,7 +164,7 @@ def replay(table: pd.DataFrame, plan: Plan, runs: int, seed: int = 1) -> Replaye
     """Return how gate runs on a recording end.
 
     `alarms`: share of runs in which any benchmark of identical code is called slower. `disjoint`: how many stretches
-    fit side by side, and in how many of these that happens, with the signs of the recording.
+    fit side by side, and in how many of these that happens, with signs that are drawn once for each.
     """
     ratios = log_ratios(table, "least").drop(columns=CONTROL, errors="ignore")
     length = plan.looks[-1]

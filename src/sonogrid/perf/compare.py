@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -54,7 +54,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that came of one gate run; `only_base`, `only_head`, `changed`: benchmarks that were not compared."""
+    """The result of one gate run; `only_base`, `only_head`, `changed`: benchmarks that were not compared."""
 
     rows: tuple[Compared, ...]
     control: Compared
@@ -74,7 +74,7 @@ class _Track:
     of: Measured
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"base": [], "head": []})
     peaks: dict[str, list[float]] = field(default_factory=lambda: {"base": [], "head": []})
-    numbers: dict[str, set[str | None]] = field(default_factory=lambda: {"base": set(), "head": set()})
+    numbers: dict[str, list[str | None]] = field(default_factory=lambda: {"base": [], "head": []})
     limits: Limits = NOTHING
     open: bool = True
     broken: str = ""
@@ -109,17 +109,18 @@ def compare(
     """Compare two sides by the plan. `advance` is called once per pair, and counts left-out pairs at the end.
 
     A first process of each side says which benchmarks it has; its times are not used, as it compiles and fills caches.
-    After the first look, which is always reached, no pair begins that would likely end after `minutes`. Raise
-    CouldNotMeasureError if a process of a side, its control included, does not run at all.
+    After the first look, which is always reached, no pair begins that would likely end after `minutes`. If a process
+    fails later, what is certain by then stays. Raise CouldNotMeasureError if the first process of a side fails.
     """
     began = clock()
     sides = {"base": base, "head": head}
     first = {name: run(side, None, 0) for name, side in sides.items()}
-    _refuse_failed(first, "at the start")
+    _refuse_failed(first)
     tracks = _tracks(first)
     control = _Track({}, first["base"].measured[CONTROL])
     order: list[str] = []
     longest = 0.0
+    failure = ""
     for number, pair in enumerate(order_of_pairs(plan.looks[-1], seed), start=1):
         left = [track for track in tracks.values() if track.open]
         late = clock() - began + longest > 60 * minutes
@@ -127,13 +128,16 @@ def compare(
             break
         pair_began = clock()
         outcomes = {name: run(sides[name], [track.nodes[name] for track in left], number) for name in pair}
-        _refuse_failed(outcomes, f"in pair {number}")
+        failure = "; ".join(f"{name}: {outcome.failed}" for name, outcome in outcomes.items() if outcome.failed)
+        if failure:
+            break
         _take(outcomes, tracks, control, number)
         order += pair
         longest = max(longest, clock() - pair_began)
         if number in plan.looks:
             _look(tracks, plan)
         advance(f"{sum(track.open for track in tracks.values())} open")
+    _give_up(tracks, failure)
     pairs = len(order) // 2
     advance("", plan.looks[-1] - pairs)
     of_control = _control(control)
@@ -141,18 +145,25 @@ def compare(
     return Comparison(tuple(rows), of_control, *_apart(first), pairs, tuple(order), clock() - began)
 
 
-def _refuse_failed(outcomes: Mapping[str, Outcome], when: str) -> None:
+def _give_up(tracks: Mapping[str, _Track], failure: str) -> None:
+    """Leave benchmarks that are still open without a verdict where a process failed; what is certain stays."""
+    for track in tracks.values():
+        if failure and track.open:
+            track.open, track.broken = False, f"a process of its suite failed: {failure}"
+
+
+def _refuse_failed(outcomes: Mapping[str, Outcome]) -> None:
     problems = Problems()
     for name, outcome in outcomes.items():
         if outcome.failed:
             remedy = f"Run the suite of {name} by hand: make bench"
-            problems.add(name, f"its suite did not run {when}: {outcome.failed}", remedy)
+            problems.add(name, f"its suite did not run: {outcome.failed}", remedy)
     if problems.found:
         raise CouldNotMeasureError(problems.found)
 
 
 def _is_comparable(base: Measured, head: Measured) -> bool:
-    """Whether both did the same: without a digest of its input nothing says so."""
+    """Return True if both ran the same work, judged by the digest of its input."""
     return base.inputs is not None and base.key == head.key
 
 
@@ -165,7 +176,7 @@ def _tracks(first: Mapping[str, Outcome]) -> dict[str, _Track]:
         if name != CONTROL and name in head and _is_comparable(measured, head[name])
     }
     if not tracks:
-        what = "no benchmark is there on both sides with the same unit and input"
+        what = "the commits share no benchmark with the same unit and input"
         raise CouldNotMeasureError([Problem("suite", what, "Compare commits whose suites have benchmarks in common")])
     return tracks
 
@@ -207,7 +218,7 @@ def _take(outcomes: Mapping[str, Outcome], tracks: Mapping[str, _Track], control
             found = outcome.measured[name]
             track.seconds[side].append(found.least)
             track.peaks[side].append(found.peak_bytes)
-            track.numbers[side].add(found.numbers)
+            track.numbers[side].append(found.numbers)
 
 
 def _look(tracks: Mapping[str, _Track], plan: Plan) -> None:
@@ -258,11 +269,14 @@ def _medians(values: Mapping[str, Sequence[float]]) -> tuple[float, float]:
     return base, head
 
 
-def _numbers(base: Collection[str | None], head: Collection[str | None]) -> str:
-    """Return how the results of both sides compare: other if no process of head gave a result that base gave."""
-    seen = {*base, *head}
-    if seen <= {None}:
+def _numbers(base: Sequence[str | None], head: Sequence[str | None]) -> str:
+    """Return how the results of both sides compare, pair by pair, as the processes of a pair have one hash seed.
+
+    Same in every pair; other if they differ in any and base always gave one result; vary if base itself gave several;
+    none if a side's results are not digested.
+    """
+    if None in base or None in head:
         return "none"
-    if len(seen) == 1:
+    if list(base) == list(head):
         return "same"
-    return "vary" if set(base) & set(head) else "other"
+    return "other" if len(set(base)) == 1 else "vary"

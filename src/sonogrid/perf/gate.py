@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import secrets
@@ -20,7 +19,7 @@ from sonogrid.perf.limits import Plan
 from sonogrid.perf.measuring import PLANTED
 from sonogrid.perf.process import Outcome, Side, run_process
 from sonogrid.perf.show import Page, page_json, page_markdown, refusal_json, refusal_markdown, write_summary
-from sonogrid.perf.sides import remarks, two_sides
+from sonogrid.perf.sides import remarks, top_of, two_sides
 from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict, exit_of
 from sonogrid.perf.witness import witness
 from sonogrid.problems import Problem
@@ -28,7 +27,6 @@ from sonogrid.provenance import package_versions
 
 MOST_WITNESSES = 5
 """Benchmarks with the largest losses that are profiled; each takes some processes more."""
-JSON, MARKDOWN = "compare.json", "compare.md"
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class GateRequest:
 
     `minutes`: after the first look, no pair of processes begins that would end later than so long after the first
     process. `seed`: draws which side runs first in each pair; drawn itself if it is None. `planted`: JSON, benchmark
-    -> factor by which head is slowed down, for the study of the gate itself.
+    -> factor by which head is slowed down, for the study of the gate itself. `out`: folder of JSON and Markdown.
     """
 
     base: str
@@ -49,23 +47,32 @@ class GateRequest:
     with_laws: bool = True
     instructions: str = "auto"
     planted: str = ""
+    out: Path = Path(".benchmarks")
+
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """The files of JSON and Markdown."""
+        return self.out / "compare.json", self.out / "compare.md"
 
 
-def run_and_write(request: GateRequest, repository: Path, out: Path) -> Page:
+def run_and_write(request: GateRequest, repository: Path) -> Page:
     """Run the gate, and write JSON and Markdown of what came of it, also where nothing could be compared.
 
     Raise CouldNotMeasureError then.
     """
-    for name in (JSON, MARKDOWN):
-        (out / name).unlink(missing_ok=True)
+    # Before minutes of work: a folder that cannot be written is an OSError here.
+    request.out.mkdir(parents=True, exist_ok=True)
+    for file in request.files:
+        file.write_text("", encoding="utf-8")
+    as_json, as_markdown = request.files
     try:
         page = run_gate(request, repository)
     except CouldNotMeasureError as error:
-        write_json(refusal_json(request.base, request.head, error), out / JSON)
-        write_summary(refusal_markdown(request.base, request.head, error), out / MARKDOWN)
+        write_json(refusal_json(request.base, request.head, error), as_json)
+        write_summary(refusal_markdown(request.base, request.head, error), as_markdown)
         raise
-    write_json(page_json(page), out / JSON)
-    write_summary(page_markdown(page), out / MARKDOWN)
+    write_json(page_json(page), as_json)
+    write_summary(page_markdown(page), as_markdown)
     return page
 
 
@@ -74,18 +81,18 @@ def run_gate(request: GateRequest, repository: Path) -> Page:
     try:
         return _run_gate(request, repository)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        where = str(error.filename or "the disk")
-        remedy = "Free some, or set TMPDIR to a folder with space"
-        raise CouldNotMeasureError([Problem(where, "has no space left", remedy)]) from error
+        # Of files and processes of the gate itself; what a side does wrong is in its outcome.
+        reason = error.strerror or type(error).__name__
+        remedy = "Free space, memory or processes, or set TMPDIR to another folder"
+        raise CouldNotMeasureError([Problem(str(error.filename or "this machine"), reason, remedy)]) from error
 
 
 def _run_gate(request: GateRequest, repository: Path) -> Page:
+    repository = top_of(repository)
     seed = secrets.randbelow(2**31) if request.seed is None else request.seed
     planted = {PLANTED: request.planted} if request.planted else {}
     began = time.monotonic()
-    with two_sides(request.base, request.head, repository) as (base, head):
+    with two_sides(request.base, request.head, repository, request.files) as (base, head):
         said = remarks(base, head, repository)
         laws = _laws(base, head) if request.with_laws else None
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from sonogrid.perf.process import PREFIX, Side, Tested, last_lines, run_in_tree, tests_of
+from sonogrid.perf.process import Side, Tested, last_lines, run_in_tree, temporary_tree, tests_of
 from sonogrid.perf.verdicts import CouldNotMeasureError
 from sonogrid.problems import Problem
 
@@ -46,11 +45,11 @@ def _named(tests: Iterable[Tested]) -> set[str]:
 
 def _test(side: Side) -> list[Tested]:
     """Return the laws of a side with what became of them."""
-    with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
-        report = Path(name, "tests.xml")
+    with temporary_tree() as folder:
+        report = folder / "tests.xml"
         command = [
             *(str(side.python), "-m", "pytest", "-q", str(FOLDER), "-n", str(WORKERS), "--dist", "worksteal"),
-            *("-p", "no:cacheprovider", "--basetemp", str(Path(name, "tmp"))),
+            *("-p", "no:cacheprovider", "--basetemp", str(folder / "tmp")),
             *("--junitxml", str(report), "-o", "junit_logging=no"),
         ]
         code, said = run_in_tree(command, side, {}, SECONDS)

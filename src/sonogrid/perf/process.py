@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from xml.etree import ElementTree
 
 from sonogrid.perf import control
@@ -27,14 +28,17 @@ SUITES = {"fast": "not full", "full": ""}
 """Name of a suite -> the expression by which pytest selects its benchmarks."""
 SECONDS = {"fast": 600.0, "full": 3600.0}
 """How long one process of a suite may take before it is ended as hanging."""
-ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
 """Signals by which people, CI and terminals end a run."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-PASSED_ON = (
-    *("PATH", "HOME", "USER", "LANG", "LC_", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
-    *("CUDA_", "NVIDIA_", "GLIBC_TUNABLES", "MALLOC_", "OPENBLAS_", "XDG_"),
+PASSED_ON = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "GLIBC_TUNABLES"),
+        *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),
+        *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
+    )
 )
-"""Beginnings of environment variables that a side sees: no token, no file of a CI job, no setting of Python."""
+"""Environment variables that a side sees: no token, no file of a CI job, no setting of Python."""
 LARGEST_OUTPUT = 1_000_000_000
 """Bytes that the benchmarks of one process write at most."""
 LONGEST = 300
@@ -59,8 +63,7 @@ class Side:
 class Measured:
     """One benchmark in one process: seconds per call, over rounds, and what it says of itself.
 
-    `least` is what the gate compares: what disturbs a call only ever adds to it, and medians of identical code differed
-    half as much again from process to process (docs/performance.md).
+    The gate compares `least`, because disturbances only add time. The others are recorded for the study of the gate.
     """
 
     least: float
@@ -104,8 +107,7 @@ def run_process(
 
     `options`: of pytest. `prefix`: a program that runs the process, as valgrind. `patience`: factor of the time limit.
     """
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=temporary_folder()) as name:
-        folder = Path(name)
+    with temporary_tree(memory_folder()) as folder:
         apart = folder / "control"
         apart.mkdir()
         shutil.copy(control.__file__, apart / "test_control.py")
@@ -124,7 +126,21 @@ def run_process(
         return _outcome(code, said, folder, side)
 
 
-def temporary_folder() -> str | None:
+@contextmanager
+def temporary_tree(within: str | None = None) -> Iterator[Path]:
+    """Give a new folder, and remove it with all that is in it."""
+    folder: Path | None = None
+    try:
+        with undisturbed():
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=within))
+        yield folder
+    finally:
+        with undisturbed():
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def memory_folder() -> str | None:
     """Return a folder in memory for what benchmarks write, as disks differ from moment to moment; None if none is."""
     memory = Path("/dev/shm")
     usable = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > LARGEST_OUTPUT
@@ -135,7 +151,7 @@ def run_in_tree(
     command: Sequence[str], side: Side, environment: Mapping[str, str], seconds: float
 ) -> tuple[int | None, str]:
     """Run a command in the tree of a side with its package; see run_command."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON}
     given = kept | ONE_THREAD | {"PYTHONPATH": str(side.folder / "src")} | dict(environment)
     return run_command(command, seconds, side.folder, given)
 
@@ -143,30 +159,36 @@ def run_in_tree(
 def run_command(
     command: Sequence[str], seconds: float, folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> tuple[int | None, str]:
-    """Run a command; return its exit code, None if it did not end in time, and what it said on both streams.
+    """Run a command; return its exit code, None if it did not end in time, and its output, with errors if it failed.
 
-    It leads a group of processes of its own, which is killed whatever ends this call.
+    The command runs in its own process group, which is killed when this call ends.
     """
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process: subprocess.Popen[bytes] | None = None
         try:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            with undisturbed():
+                process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    start_new_session=True,
+                )
             code: int | None = process.wait(seconds)
         except subprocess.TimeoutExpired:
             code = None
         finally:
             with undisturbed():
                 _kill_group(process)
-        output.seek(0)
-        return code, output.read().decode(errors="replace")
+        read = (output,) if code == 0 else (output, errors)
+        return code, "".join(_content(file) for file in read)
+
+
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 @contextmanager
@@ -182,7 +204,8 @@ def undisturbed() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None is a handler that was not set from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         for number in held[:1]:
             signal.raise_signal(number)
 
@@ -210,7 +233,7 @@ def _outcome(code: int | None, said: str, folder: Path, side: Side) -> Outcome:
         failed = {benchmark_name(test.name): test.reason for test in tests if test.failed}
         # A benchmark whose check failed still has times in the JSON.
         read = [(benchmark_name(row["name"]), _measured(row), row["extra_info"].get("package")) for row in rows]
-    except (OSError, ValueError, TypeError, KeyError, ElementTree.ParseError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ElementTree.ParseError):
         return Outcome(failed=f"pytest ended with exit code {code}: {last_lines(said)}")
     counts = Counter(name for name, _, _ in read)
     if twice := sorted(name for name, count in counts.items() if count > 1):
@@ -253,17 +276,22 @@ def last_lines(said: str) -> str:
 def _measured(row: Mapping[str, Any]) -> Measured:
     """Read one benchmark of pytest-benchmark's JSON. One of another protocol, or none, has the unit "call".
 
-    Raise KeyError, TypeError and ValueError if it is not in the form of this module.
+    Raise AttributeError, KeyError, TypeError and ValueError if it is not in the form of this module.
     """
     stats, said = row["stats"], row["extra_info"]
     seconds = [float(stats[name]) for name in ("min", "q1", "median", "mean")]
-    if not all(value > 0 for value in seconds):
+    if not all(0 < value < math.inf for value in seconds):
         raise ValueError("a time is not above 0")
     told: dict[str, Any] = {}
     if said.get("protocol") == PROTOCOL:
         told = {"unit": str(said["unit"]), "count": int(said["count"]), "peak_bytes": int(said["peak_bytes"])}
+        if told["count"] < 1:
+            raise ValueError("a call works on less than one unit")
         told |= {key: None if said[key] is None else str(said[key]) for key in ("inputs", "numbers")}
-    profile = tuple(said.get("profile", ()) or row.get("cprofile", ()))
+    profile = tuple(
+        {"function": str(one["function_name"]), "ms": 1000 * float(one["tottime"]), "calls": str(one["ncalls"])}
+        for one in said.get("profile", ()) or row.get("cprofile", ())
+    )
     least, quartile, middle, mean = seconds
     rounds, node = int(stats["rounds"]), str(row["fullname"])
     return Measured(least, quartile, middle, mean, rounds, node, profile=profile, **told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ EXIT_STYLES = {Exit.SLOWER: "bold red", Exit.BROKEN_LAW: "bold red", Exit.COULD_
 COLUMNS = ("benchmark", "base", "head / base", "verdict", "pairs")
 PREFIXES = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 PEAK_SHOWN, LEAST_PEAK = 1.05, 10e6
-"""Ratio of peak memory from which a growth is told, and its least bytes: less is how memory happens to be paged."""
+"""Smallest growth in peak memory that is reported, as a ratio and in bytes; less is paging noise."""
 WIDTH = 100
 PLAIN = " .,;%()+-="
 """Punctuation that is written as it is in Markdown; every other may begin a link, a tag, a mention or a cell."""
@@ -90,8 +91,8 @@ def ratio(limits: Limits) -> str:
 def printable(text: str) -> str:
     """Return text that does nothing to a terminal or a CI log: names and reasons come from a contributor's code."""
     shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-    # A line of a log that begins with "::" is a command to GitHub.
-    return shown.replace("::", ": :") if os.environ.get("GITHUB_ACTIONS") else shown
+    # In a log of GitHub, "::" and "##[" begin commands.
+    return shown.replace("::", ": :").replace("##[", "## [") if os.environ.get("GITHUB_ACTIONS") else shown
 
 
 def page_notes(page: Page) -> list[str]:
@@ -240,7 +241,8 @@ def _profiles(row: Compared) -> list[str]:
 
 def _markdown(text: object) -> str:
     """Return text that Markdown shows as it is: names of commits and tests come from a contributor's code."""
-    return "".join(one if one.isalnum() or one in PLAIN else f"&#{ord(one)};" for one in printable(str(text)))
+    written = (one if one.isalnum() or one in PLAIN else f"&#{ord(one)};" for one in printable(str(text)))
+    return "".join(written).replace("www.", "www&#46;")
 
 
 def page_json(page: Page) -> dict[str, Any]:
@@ -289,6 +291,10 @@ def write_summary(text: str, file: Path) -> None:
     """Write Markdown to a file, and to the summary of a GitHub job if this is one."""
     write_text(text, file)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
+    if not summary:
+        return
+    try:
         with Path(summary).open("a", encoding="utf-8") as job:
             job.write(text)
+    except OSError as error:
+        print(f"The summary of the job was not written: {error.strerror}.", file=sys.stderr)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,8 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from sonogrid.perf.process import PREFIX, Side, run_command, undisturbed
+import sonogrid
+from sonogrid.perf.process import PASSED_ON, Side, run_command, temporary_tree, undisturbed
 from sonogrid.perf.verdicts import CouldNotMeasureError
 from sonogrid.problems import Problem, Problems
 
@@ -27,23 +27,23 @@ SPARE_BYTES = 500_000_000
 ENVIRONMENT_BYTES = 9_000_000_000
 """Space that a new environment takes, torch and its libraries included."""
 BUILD_SECONDS = 1800.0
+GIT_SECONDS = 300.0
 SHOWN = 5
 
 
 @contextmanager
-def two_sides(base: str, head: str, repository: Path) -> Iterator[tuple[Side, Side]]:
-    """Give both commits checked out below one temporary folder, which is gone afterwards whatever happens.
+def two_sides(base: str, head: str, repository: Path, written: Sequence[Path] = ()) -> Iterator[tuple[Side, Side]]:
+    """Check out both commits in a temporary folder and remove it on exit.
 
     The paths of both have the same length, as the length of a path moves what a process has in memory. Raise
-    CouldNotMeasureError with every reason why they cannot be compared.
+    CouldNotMeasureError with every reason why they cannot be compared; files that the gate has `written` are none.
     """
-    if shutil.which("git") is None:
-        raise CouldNotMeasureError([Problem("git", "is not installed", "Install it")])
-    commits = _commits(base, head, repository)
+    repository = top_of(repository)
+    commits = _commits(base, head, repository, written)
     locks = {commit: _git(repository, "show", f"{commit}:{LOCK}") for commit in commits}
     missing = {lock for lock in locks.values() if not is_installed(lock)}
     _check_space(commits, len(missing), repository)
-    with _folder_of_trees(repository) as folder:
+    with temporary_tree() as folder, _trees(folder, repository):
         pythons = {lock: _environment(lock, folder, lock in missing) for lock in set(locks.values())}
         made = []
         for name, commit in zip(NAMES, commits, strict=True):
@@ -54,29 +54,29 @@ def two_sides(base: str, head: str, repository: Path) -> Iterator[tuple[Side, Si
 
 
 @contextmanager
-def _folder_of_trees(repository: Path) -> Iterator[Path]:
-    """Give a temporary folder; remove it and the worktrees of both sides in it, however the block ends."""
-    folder: Path | None = None
+def _trees(folder: Path, repository: Path) -> Iterator[None]:
+    """Forget the worktrees of both sides in a folder when the block ends."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        yield folder
+        yield
     finally:
         with undisturbed():
-            for name in NAMES if folder else ():
-                # Fails where the interruption came before the tree was there.
-                _tried(repository, "worktree", "remove", "--force", str(Path(str(folder), name)))
-            if folder:
-                shutil.rmtree(folder, ignore_errors=True)
+            for name in NAMES:
+                # Twice: a checkout that was interrupted is locked. Fails where there is no tree yet.
+                _tried(repository, "worktree", "remove", "--force", "--force", str(folder / name))
 
 
 def remarks(base: Side, head: Side, repository: Path) -> list[str]:
-    """Return what a reader should know about the two commits."""
+    """Return what a reader should know about the two commits. `repository` is the top of its tree."""
     if base.commit == head.commit:
         return ["Both sides are the same commit: whatever is called slower is a false alarm."]
     said = []
     changed = _git(repository, "diff", "--name-only", base.commit, head.commit, "--", *SUITE_FILES).splitlines()
     if changed:
         said.append(f"The suite itself differs: {', '.join(changed)}.")
+    pins = _git(repository, "diff", "--unified=0", base.commit, head.commit, "--", LOCK)
+    versions = [line for line in pins.splitlines() if re.match(r"[+-][A-Za-z0-9]", line)]
+    if versions:
+        said.append(f"The locks differ, so a loss may be that of a package: {', '.join(versions)}.")
     ahead = int(_git(repository, "rev-list", "--count", f"{head.commit}..{base.commit}"))
     if ahead:
         counted = "1 commit" if ahead == 1 else f"{ahead} commits"
@@ -85,19 +85,25 @@ def remarks(base: Side, head: Side, repository: Path) -> list[str]:
     return said
 
 
-def _commits(base: str, head: str, repository: Path) -> tuple[str, str]:
+def top_of(folder: Path) -> Path:
+    """Return the top of the git tree that a folder is in. Raise CouldNotMeasureError if it is in none."""
+    top = _tried(folder, "rev-parse", "--show-toplevel") if shutil.which("git") else None
+    if top is None:
+        remedy = "Call this in a clone of the project, with git installed"
+        raise CouldNotMeasureError([Problem(str(folder), "is not in a git repository", remedy)])
+    return Path(top)
+
+
+def _commits(base: str, head: str, repository: Path, written: Sequence[Path]) -> tuple[str, str]:
     """Return both commits in full. Raise CouldNotMeasureError if one is unknown, has no suite, or lacks changes."""
     problems = Problems()
-    if _tried(repository, "rev-parse", "--git-dir") is None:
-        problems.add(str(repository), "is no git repository", "Call this in a clone of the project")
-        raise CouldNotMeasureError(problems.found)
     shallow = _tried(repository, "rev-parse", "--is-shallow-repository") == "true"
     found: dict[str, str] = {}
     for name in dict.fromkeys((base, head)):
         # A name that begins with '-' would be a flag of git.
         commit = _tried(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if commit is None:
-            what = "is not in this shallow clone" if shallow else "is no commit of this repository"
+            what = "is not in this shallow clone" if shallow else "is not a commit in this repository"
             remedy = "Run: git fetch --unshallow origin" if shallow else "Run: git fetch origin, or name a commit"
             problems.add(name, what, f"{remedy} (in a CI job: fetch-depth: 0)" if shallow else remedy)
         elif _tried(repository, "cat-file", "-e", f"{commit}:{PROTOCOL_FILE}") is None:
@@ -110,7 +116,10 @@ def _commits(base: str, head: str, repository: Path) -> tuple[str, str]:
         else:
             found[name] = commit
     if found.get(head) == _tried(repository, "rev-parse", "HEAD"):
-        changed = (_tried(repository, "status", "--porcelain") or "").splitlines()
+        # The gate's own output is no change of the commit.
+        inside = (path.resolve() for path in written if path.resolve().is_relative_to(repository.resolve()))
+        left_out = [f":(exclude,literal){path.relative_to(repository.resolve())}" for path in inside]
+        changed = (_tried(repository, "status", "--porcelain", "--", ".", *left_out) or "").splitlines()
         if changed:
             names = ", ".join(line[2:].strip() for line in changed[:SHOWN]) + (", ..." if len(changed) > SHOWN else "")
             problems.add(
@@ -151,11 +160,27 @@ def _environment(lock: str, folder: Path, build: bool) -> Path:
     print(f"Building an environment for the lock {digest}: this takes minutes.", file=sys.stderr)
     _build([sys.executable, "-m", "venv", str(place)], digest)
     _build([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "-r", str(file)], digest)
+    _name_package(place)
     return python
 
 
+def _name_package(environment: Path) -> None:
+    """Let an environment say that it has sonogrid, whose code is that of the tree: records ask for its version."""
+    for packages in environment.glob("lib/python*/site-packages"):
+        folder = packages / f"sonogrid-{sonogrid.__version__}.dist-info"
+        folder.mkdir()
+        text = f"Metadata-Version: 2.1\nName: sonogrid\nVersion: {sonogrid.__version__}\n"
+        (folder / "METADATA").write_text(text, encoding="utf-8")
+
+
 def _build(command: Sequence[str], digest: str) -> None:
-    code, text = run_command(command, seconds=BUILD_SECONDS)
+    # A package of the lock may run code when it is installed: it sees what a side sees, and where pip finds packages.
+    given = {
+        name: value
+        for name, value in os.environ.items()
+        if name in PASSED_ON or name.startswith("PIP_") or name.lower().endswith("_proxy")
+    }
+    code, text = run_command(command, BUILD_SECONDS, environment=given)
     if code != 0:
         reason = "does not end" if code is None else f"exit code {code}"
         said = [line for line in text.splitlines() if line.strip()][-1:] or [reason]
@@ -189,23 +214,15 @@ def _tried(repository: Path, *arguments: str) -> str | None:
 def _git(repository: Path, *arguments: str) -> str:
     """Return what git says. Raise CouldNotMeasureError with its reason if it fails."""
     code, text = _run_git(repository, arguments)
-    if code:
+    if code != 0:
         said = text.strip().splitlines()[-1:] or [f"exit code {code}"]
         what = f"failed ({said[0]})"
         raise CouldNotMeasureError([Problem(f"git {arguments[0]}", what, "Run it by hand to see why")])
     return text
 
 
-def _run_git(repository: Path, arguments: Sequence[str]) -> tuple[int, str]:
-    """Run git without hooks, in the repository of the folder; return its exit code and what it says."""
+def _run_git(repository: Path, arguments: Sequence[str]) -> tuple[int | None, str]:
+    """Run git without hooks in a folder; return its exit code and output."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(
-        ["git", "-c", f"core.hooksPath={os.devnull}", *arguments],
-        cwd=repository,
-        env=own,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    return done.returncode, done.stdout if done.returncode == 0 else done.stderr
+    command = ["git", "-c", f"core.hooksPath={os.devnull}", "-c", "advice.detachedHead=false", *arguments]
+    return run_command(command, GIT_SECONDS, repository, own)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from sonogrid.perf.measuring import CALLS, PROFILE
-from sonogrid.perf.process import PREFIX, Side, run_process
+from sonogrid.perf.process import Side, run_process, temporary_tree
 
 FEW, MANY = 1, 11
 """Calls of two processes whose difference in instructions is that of 10 calls, without start-up."""
 INSTRUCTIONS = ("auto", "valgrind", "none")
-"""What may be asked for: perf where it counts, valgrind, which takes an hour for each benchmark, or nothing."""
+"""What may be asked for: perf where it counts, valgrind (about an hour per benchmark), or nothing."""
 PERF = ("perf", "stat", "-x", ",", "-e", "instructions:u")
 VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--trace-children=yes")
 COUNTS = {
-    "perf": re.compile(r"^([\d]+),[^,]*,instructions", re.MULTILINE),
+    # Hybrid CPUs count for each kind of core: cpu_core/instructions:u/.
+    "perf": re.compile(r"^(\d+),[^,]*,(?:\w+/)?instructions", re.MULTILINE),
     "valgrind": re.compile(r"I\s+refs:\s+([\d,]+)"),
 }
 """Program -> where its output says how many instructions a process took."""
@@ -29,7 +28,7 @@ FUNCTIONS = 8
 
 
 def counter(asked: str) -> tuple[str, str]:
-    """Return the program that counts instructions, and why there is none: one of both is empty."""
+    """Return the counting program and '', or '' and the reason there is none."""
     if asked == "none":
         return "", "not asked for"
     name = "valgrind" if asked == "valgrind" else "perf"
@@ -53,7 +52,7 @@ def witness(name: str, base: Side, head: Side, nodes: Mapping[str, str], suite: 
     for key, side in sides.items() if program else ():
         found = _instructions(program, side, nodes[key], suite)
         if found is None:
-            reason = f"{program} counted nothing on {key}"
+            reason = f"{program} counted nothing on {key}, or less than start-up varies"
             break
         counted[key] = found
     return {
@@ -68,15 +67,8 @@ def _profile(name: str, side: Side, node: str, suite: str) -> list[dict[str, Any
     """Return the functions with most own time, in ms; empty if the benchmark failed."""
     outcome = run_process(side, suite, [node], {PROFILE: "1"}, ["--benchmark-cprofile=tottime"])
     found = outcome.measured.get(name)
-    rows = sorted(found.profile, key=lambda row: -float(row["tottime"]))[:FUNCTIONS] if found else []
-    return [
-        {
-            "function": _short(str(row["function_name"]), side),
-            "ms": 1000 * float(row["tottime"]),
-            "calls": str(row["ncalls"]),
-        }
-        for row in rows
-    ]
+    rows = sorted(found.profile, key=lambda row: -row["ms"])[:FUNCTIONS] if found else []
+    return [row | {"function": _short(row["function"], side)} for row in rows]
 
 
 def _short(function: str, side: Side) -> str:
@@ -89,8 +81,7 @@ def _instructions(program: str, side: Side, node: str, suite: str) -> float | No
     """Return the instructions of one call in user space, children included; None if they were not counted."""
     counts = {}
     for calls in (FEW, MANY):
-        with tempfile.TemporaryDirectory(prefix=PREFIX) as name:
-            folder = Path(name)
+        with temporary_tree() as folder:
             prefixes: dict[str, tuple[str, ...]] = {
                 "perf": (*PERF, "-o", str(folder / "counts.csv"), "--"),
                 "valgrind": (*VALGRIND, f"--log-file={folder}/%p.log", f"--cachegrind-out-file={folder}/%p.out"),
@@ -102,5 +93,6 @@ def _instructions(program: str, side: Side, node: str, suite: str) -> float | No
         if outcome.failed or not found:
             return None
         counts[calls] = sum(found)
-    # Start-up differs by chance, by more than operations of few instructions take.
-    return max(1.0, (counts[MANY] - counts[FEW]) / (MANY - FEW))
+    # Start-up differs by chance, by more than an operation of few instructions takes.
+    found_more = counts[MANY] - counts[FEW]
+    return found_more / (MANY - FEW) if found_more > 0 else None

@@ -48,7 +48,8 @@ def test_exit_codes_of_the_job(
 
 def test_the_job_has_both_commits(steps: list[dict[str, str]]) -> None:
     checkout = next(step for step in steps if step.get("uses", "").startswith("actions/checkout"))
-    assert checkout["with"] == {"fetch-depth": 0}  # type: ignore[comparison-overlap]
+    given: dict[str, object] = checkout["with"]  # type: ignore[assignment]
+    assert given["fetch-depth"] == 0 and given["persist-credentials"] is False
 
 
 def test_no_text_of_a_pull_request_is_part_of_a_script(steps: list[dict[str, str]]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from unit.perf.fake_sides import BASE, HEAD, Machine, with_benchmark, without
 
 from sonogrid.perf.compare import Comparison, compare, order_of_pairs
-from sonogrid.perf.limits import Plan
+from sonogrid.perf.limits import Plan, after_looks, ending
 from sonogrid.perf.process import CONTROL, Outcome
 from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict
 
@@ -116,32 +116,65 @@ def test_new_gone_and_changed_benchmarks_are_listed_and_not_compared() -> None:
 
 
 def test_sides_without_a_common_benchmark_are_refused() -> None:
-    with pytest.raises(CouldNotMeasureError, match="no benchmark is there on both sides"):
+    with pytest.raises(CouldNotMeasureError, match="the commits share no benchmark"):
         run(Machine(suites={"base": "ab", "head": "cd"}))
 
 
 def test_results_are_compared_beside_times() -> None:
     def change(outcome: Outcome, side: str, number: int) -> Outcome:
         outcome = with_benchmark(outcome, "o", numbers=side)
-        outcome = with_benchmark(outcome, "v", numbers=str(number % 5))
-        # Head varies, and never gives what base gives.
-        outcome = with_benchmark(outcome, "w", numbers=f"{number % 5}" if side == "head" else "x")
+        outcome = with_benchmark(outcome, "v", numbers=str(number))
+        # Depends on the pair, as on its hash seed, and is equal within it.
+        outcome = with_benchmark(outcome, "p", numbers=str(number // 2))
+        # Head sometimes gives what base always gives.
+        outcome = with_benchmark(outcome, "w", numbers="x" if side == "base" or number % 3 else "y")
+        outcome = with_benchmark(outcome, "m", numbers=None if side == "base" else "1")
         return with_benchmark(outcome, "n", numbers=None)
 
-    names = {"base": "sovwn", "head": "sovwn"}
+    names = {"base": "sovpwmn", "head": "sovpwmn"}
     rows = {row.name: row for row in run(Machine(suites=names, change=change)).rows}
     numbers = {name: row.numbers for name, row in rows.items()}
-    assert numbers == {"s": "same", "o": "other", "v": "vary", "w": "other", "n": "none"}
+    assert numbers == {"s": "same", "o": "other", "v": "vary", "p": "same", "w": "other", "m": "none", "n": "none"}
     assert {row.verdict for row in rows.values()} == {GateVerdict.NOT_SLOWER}
 
 
-@pytest.mark.parametrize("number", [0, 1, 9])
-def test_a_process_that_does_not_run_ends_the_comparison(number: int) -> None:
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_first_process_that_does_not_run_ends_the_comparison(number: int) -> None:
     def change(outcome: Outcome, side: str, at: int) -> Outcome:
         return Outcome(failed="killed: no memory") if at == number else outcome
 
-    with pytest.raises(CouldNotMeasureError, match=r"its suite did not run .*killed: no memory"):
+    with pytest.raises(CouldNotMeasureError, match=r"its suite did not run: killed: no memory"):
         run(Machine(change=change))
+
+
+def test_a_later_process_that_does_not_run_leaves_what_is_certain() -> None:
+    def times(name: str, side: str, number: int) -> float:
+        return 0.01 * noise(number, 0.5 if name == "b" else 0.001) * (1.2 if name == "a" and side == "head" else 1)
+
+    def change(outcome: Outcome, side: str, at: int) -> Outcome:
+        return Outcome(failed="killed: no memory") if at == 40 else outcome
+
+    made = run(Machine(times, change=change))
+    assert verdicts(made) == {
+        "a": GateVerdict.SLOWER,
+        "b": GateVerdict.COULD_NOT,
+        "c": GateVerdict.NOT_SLOWER,
+    }
+    assert next(row.reason for row in made.rows if row.name == "b").endswith("killed: no memory")
+
+
+def test_the_gate_ends_as_the_study_says_it_does() -> None:
+    """The limits that `compare` reports are those of limits.ending on the same log-ratios."""
+    draws = np.random.default_rng(4)
+    for spread in (0.01, 0.05, 0.2):
+        noises = draws.standard_normal((100, 3)) * spread
+
+        def times(name: str, side: str, number: int, noises: np.ndarray = noises) -> float:
+            return 0.01 if name == CONTROL else 0.01 * math.exp(noises[number, "abc".index(name)])
+
+        made = run(Machine(times))
+        for row in made.rows:
+            assert row.limits == ending(after_looks(row.ratios, PLAN, 3), PLAN)
 
 
 @pytest.mark.parametrize("factor", [1.1, 0.9])

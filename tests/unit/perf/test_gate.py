@@ -87,7 +87,7 @@ def test_a_benchmark_that_is_broken_on_one_side_is_never_slower(project: Project
 
 def test_a_suite_that_does_not_run_is_told(project: Project) -> None:
     project.commit({"tests/benchmark/conftest.py": "raise RuntimeError('no suite')\n"})
-    with pytest.raises(CouldNotMeasureError, match="head: its suite did not run at the start"):
+    with pytest.raises(CouldNotMeasureError, match="head: its suite did not run"):
         gate(project, with_laws=False)
 
 
@@ -102,27 +102,40 @@ def test_laws_that_are_gone_or_cannot_be_tested_are_said(project: Project) -> No
         gate(project)
 
 
-def test_a_full_disk_is_no_failure_of_the_program(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.ENOMEM, errno.EDQUOT, errno.EACCES])
+def test_a_full_machine_is_no_failure_of_the_program(
+    project: Project, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+        raise OSError(code, os.strerror(code), "/tmp/x")
 
     monkeypatch.setattr(gate_module, "compare_laws", full)
-    with pytest.raises(CouldNotMeasureError, match="/tmp/x: has no space left"):
+    with pytest.raises(CouldNotMeasureError, match=f"/tmp/x: {os.strerror(code)}. Free space"):
         run_gate(GateRequest("HEAD", "HEAD", plan=PLAN), project.folder)
 
 
-def test_files_are_written_and_old_ones_never_stay(project: Project, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    request = GateRequest("HEAD", "HEAD", plan=PLAN, with_laws=False)
-    page = run_and_write(request, project.folder, out)
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").write_text("a file")
+    monkeypatch.setattr(gate_module, "run_gate", lambda *_: pytest.fail("measured"))
+    with pytest.raises(FileExistsError):
+        run_and_write(GateRequest("HEAD", "HEAD", plan=PLAN, out=tmp_path / "out"), project.folder)
+
+
+def test_files_are_written_and_old_ones_never_stay(project: Project) -> None:
+    # Inside the repository, where no .gitignore names it: the gate's own files are no change of a commit.
+    out = project.folder / "out"
+    request = GateRequest("HEAD", "HEAD", plan=PLAN, with_laws=False, out=out)
+    page = run_and_write(request, project.folder)
     read = json.loads((out / "compare.json").read_text())
     assert read["exit"]["code"] == page.exit.value == 0 and len(read["benchmarks"]) == 2
     assert read["circumstances"]["seed"] >= 0 and read["circumstances"]["base"]["commit"]
     assert "| speed&#91;a&#93; |" in (out / "compare.md").read_text()
     with pytest.raises(CouldNotMeasureError):
-        run_and_write(replace(request, base="nothing"), project.folder, out)
+        run_and_write(replace(request, base="nothing"), project.folder)
     assert json.loads((out / "compare.json").read_text())["exit"]["code"] == 5
-    assert "is no commit of this repository" in (out / "compare.md").read_text()
+    assert "is not a commit in this repository" in (out / "compare.md").read_text()
 
 
 def test_the_command_ends_with_the_code_of_the_verdict(
@@ -143,7 +156,7 @@ def test_what_cannot_be_compared_ends_with_its_code(
 ) -> None:
     monkeypatch.chdir(project.folder)
     assert main(["perf", "compare", "no-such-commit"]) == Exit.COULD_NOT.value
-    assert "no-such-commit: is no commit of this repository" in capsys.readouterr().err
+    assert "no-such-commit: is not a commit in this repository" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [["--margin", "0"], ["--margin", "x"], ["--minutes", "-1"], ["--suite", "slow"]])
@@ -181,7 +194,7 @@ def test_an_interruption_leaves_nothing_behind(project: Project, tmp_path: Path,
     assert running.returncode == code, said.decode()
     assert b"nothing half-written" in said
     assert not any(Path(f"/proc/{child}").exists() for child in started)
-    memory = process.temporary_folder()
+    memory = process.memory_folder()
     assert memory is None or list(Path(memory).glob(f"sonogrid-perf-{running.pid}-*")) == []
 
 

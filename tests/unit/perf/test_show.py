@@ -139,7 +139,7 @@ def test_counted_instructions_are_a_ratio() -> None:
     assert "2e+09 -> 2.2e+09 per call (x 1.100), by perf" in "\n".join(page_notes(page))
 
 
-HOSTILE = "a|<b>@all [x](http://y) `z` #1 *b* _i_ ~s~ !c \\| \x1b[31m ::stop-commands::now"
+HOSTILE = "a|<b>@all [x](http://y) `z` #1 *b* _i_ ~s~ !c \\| \x1b[31m ::stop-commands::now ##[error] www.evil.example"
 
 
 def with_name(name: str) -> Page:
@@ -149,8 +149,11 @@ def with_name(name: str) -> Page:
 
 def test_names_from_a_contributor_are_no_markup() -> None:
     text = page_markdown(with_name(HOSTILE))
-    assert "://" not in text and not set("<>@[]`*_~!\\\x1b") & set(
-        re.sub(r"&#\d+;|</?(details|summary)>|^\|[-:|]+\|$", "", text, flags=re.M)
+    assert (
+        "://" not in text
+        and "www." not in text
+        and not set("<>@[]`*_~!\\\x1b")
+        & set(re.sub(r"&#\d+;|</?(details|summary)>|^\|[-:|]+\|$", "", text, flags=re.M))
     )
     table = [line for line in text.splitlines() if line.startswith("| ")]
     assert {line.count("|") for line in table[:2]} == {6}
@@ -159,7 +162,7 @@ def test_names_from_a_contributor_are_no_markup() -> None:
 def test_names_from_a_contributor_do_nothing_to_a_terminal_or_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     said = shown(with_name(HOSTILE), 60)
-    assert "\x1b" not in said and "::" not in said
+    assert "\x1b" not in said and "::" not in said and "##[" not in said
     assert "[x](http" in said
 
 

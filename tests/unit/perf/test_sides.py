@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
+import time
+import zipfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +18,10 @@ from typing import NamedTuple
 import pytest
 from unit.perf.tiny_project import Project, speed, tiny_project
 
+import sonogrid
 from sonogrid.perf import sides
-from sonogrid.perf.sides import PROTOCOL_FILE, is_installed, remarks, two_sides
+from sonogrid.perf.process import run_in_tree
+from sonogrid.perf.sides import PROTOCOL_FILE, is_installed, remarks, top_of, two_sides
 from sonogrid.perf.verdicts import CouldNotMeasureError
 
 
@@ -75,7 +82,7 @@ def test_a_dirty_tree_is_refused_with_its_files(project: Project) -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "--help", "-1", "HEAD:src", ""])
 def test_a_name_that_is_no_commit_is_refused(project: Project, name: str) -> None:
-    assert "is no commit of this repository" in refused(project, base=name)
+    assert "is not a commit in this repository" in refused(project, base=name)
 
 
 def test_a_shallow_clone_is_refused_with_the_way_out(tmp_path: Path, project: Project) -> None:
@@ -103,7 +110,7 @@ def test_both_names_are_told_at_once(project: Project) -> None:
 
 
 def test_a_folder_outside_any_repository_is_refused(tmp_path: Path, temporary: Path) -> None:
-    with pytest.raises(CouldNotMeasureError, match="is no git repository"), two_sides("HEAD", "HEAD", tmp_path):
+    with pytest.raises(CouldNotMeasureError, match="is not in a git repository"), two_sides("HEAD", "HEAD", tmp_path):
         pass
 
 
@@ -139,6 +146,61 @@ def test_an_environment_is_built_once_where_both_locks_are_equal(
     with two_sides("HEAD", "HEAD", project.folder) as (base, head):
         assert base.python == head.python != Path(sys.executable)
     assert [command[1:3] for command in built] == [["-m", "venv"], ["-m", "pip"]]
+
+
+def test_a_built_environment_has_its_packages_and_says_that_it_has_sonogrid(
+    tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a folder in place of a registry, with a lock that this Python does not meet."""
+    wheel = tmp_path / "index" / "sonogrid_nothing-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr("sonogrid_nothing.py", "HERE = True\n")
+        info = "sonogrid_nothing-1.0.dist-info"
+        file.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: sonogrid-nothing\nVersion: 1.0\n")
+        file.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        file.writestr(f"{info}/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    project.commit({"envs/requirements.lock": "sonogrid-nothing==1.0\n"})
+    says = "import importlib.metadata as m, sonogrid_nothing, sonogrid; print(m.version('sonogrid'), sonogrid.__file__)"
+    with two_sides("HEAD~1", "HEAD", project.folder) as (base, head):
+        assert base.python == Path(sys.executable) != head.python
+        code, said = run_in_tree([str(head.python), "-c", says], head, {}, 60)
+        assert (code, said.split()) == (0, [sonogrid.__version__, str(head.folder / "src/sonogrid/__init__.py")])
+        assert "The locks differ" in remarks(base, head, project.folder)[0]
+        assert "+sonogrid-nothing==1.0" in remarks(base, head, project.folder)[0]
+
+
+def test_an_interrupted_checkout_leaves_no_locked_tree(project: Project) -> None:
+    """A filter of the repository that hangs while files are written; SIGINT comes in the midst of it."""
+    (project.folder / ".git" / "info").mkdir(exist_ok=True)
+    (project.folder / ".git" / "info" / "attributes").write_text("pyproject.toml filter=slow\n")
+    started = project.folder / ".git" / "started"
+    project.git("config", "filter.slow.smudge", f"touch {started}; sleep 600")
+    done: list[int] = []
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        done.append(1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt), two_sides("HEAD", "HEAD", project.folder):
+        pytest.fail("the checkout ended")
+    thread.join()
+    assert done and project.worktrees() == 0
+
+
+def test_a_subfolder_is_as_good_as_the_top(project: Project) -> None:
+    project.commit({"tests/benchmark/test_more.py": ""})
+    with two_sides("HEAD~1", "HEAD", project.folder / "src") as (base, head):
+        assert remarks(base, head, top_of(project.folder / "src"))[0].startswith("The suite itself differs")
 
 
 def test_what_is_installed() -> None:

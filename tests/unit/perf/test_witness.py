@@ -21,6 +21,7 @@ VALGRIND_SAYS = "==7== Command: python\n==7== \n==7== I   refs:      1,234,567,8
 
 def test_what_the_programs_write_is_read() -> None:
     assert COUNTS["perf"].findall(PERF_SAYS) == ["123456789"] and COUNTS["perf"].findall(PERF_HAS_NONE) == []
+    assert COUNTS["perf"].findall("77,,cpu_core/instructions:u/,1,100.00,,\n") == ["77"]
     assert COUNTS["valgrind"].findall(VALGRIND_SAYS) == ["1,234,567,890"]
 
 
@@ -54,11 +55,14 @@ def project(tmp_path: Path) -> Project:
     return tiny_project(tmp_path / "project")
 
 
-@pytest.mark.parametrize(("program", "written"), [("perf", "counts.csv"), ("valgrind", "7.log")])
+@pytest.mark.parametrize(
+    ("program", "written", "per_call"),
+    [("perf", "counts.csv", 50), ("valgrind", "7.log", 50), ("perf", "counts.csv", -1)],
+)
 def test_instructions_of_one_call_are_those_without_start_up(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, written: str
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, written: str, per_call: int
 ) -> None:
-    """A stand-in that counts 1,000 for the start and 50 for each call of a benchmark."""
+    """A stand-in that counts 1,000 for the start and a number for each call of a benchmark."""
     stub = tmp_path / "stub.py"
     form = {"perf": "{},,instructions:u,1,100.00,,", "valgrind": "==7== I   refs:      {:,}"}[program]
     stub.write_text(
@@ -72,7 +76,7 @@ while not os.path.basename(command[0]).startswith('python'):
     command.pop(0)
 code = subprocess.run(command).returncode
 with open(os.path.join(folder, {written!r}), "w") as file:
-    print({form!r}.format(1000 + 50 * int(os.environ["SONOGRID_PERF_CALLS"])), file=file)
+    print({form!r}.format(1000 + {per_call} * int(os.environ["SONOGRID_PERF_CALLS"])), file=file)
 sys.exit(code)
 """
     )
@@ -81,5 +85,8 @@ sys.exit(code)
     side = Side("head", "", project.folder, Path(sys.executable))
     node = "tests/benchmark/test_speed.py::test_speed[a]"
     found = witness("speed[a]", side, side, {"base": node, "head": node}, "fast", "auto")
-    assert found["instructions"] == {"base": 50.0, "head": 50.0} and found["counted_by"] == program
+    if per_call > 0:
+        assert found["instructions"] == {"base": 50.0, "head": 50.0} and found["counted_by"] == program
+    else:
+        assert found["instructions"] is None and "less than start-up varies" in found["not_counted"]
     assert any("operation" in row["function"] for row in found["profiles"]["head"])
