@@ -48,24 +48,25 @@ def examples(count: int, size: int = SIZE) -> Examples:
     )
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_augmentation(benchmark: BenchmarkFixture, modality: str) -> None:
-    """16 pictures of 64 px through all random transforms that are legal for their modality."""
-    pictures = images(BATCH)
+def test_augmentation(benchmark: BenchmarkFixture, modality: str, device: str) -> None:
+    """16 pictures of 64 px through all random transforms that are legal for their modality; read back to wait."""
+    pictures = images(BATCH).to(device)
     strengths = strengths_of(effective_strengths(RECIPE.augment, [modality]), [modality] * BATCH)
 
     def check(moved: torch.Tensor) -> None:
         assert moved.shape == pictures.shape and moved.min() >= 0 and moved.max() <= 1
         # Random pixels that are moved differ by a third on average, by less where sampling mixes them.
-        assert 0.05 < (moved - pictures / 255).abs().mean() < 0.5
+        assert 0.05 < (moved - pictures.cpu() / 255).abs().mean() < 0.5
 
     measure_speed(
         benchmark,
-        lambda: augment(pictures, strengths, torch.Generator().manual_seed(2)),
+        lambda: augment(pictures, strengths, torch.Generator().manual_seed(2)).cpu(),
         check=check,
         unit="image",
         count=BATCH,
-        inputs=[pictures, strengths],
+        inputs=[pictures, strengths, device],
     )
 
 
@@ -102,7 +103,7 @@ def infer(benchmark: BenchmarkFixture, backbone: str, batch: int, size: int, dev
         check=check,
         unit="image",
         count=batch,
-        inputs=[backbone, pictures, device],
+        inputs=[backbone, *model.state_dict().values(), pictures, device],
     )
 
 
@@ -153,15 +154,22 @@ def train(benchmark: BenchmarkFixture, backbone: str, batch: int, size: int, dev
     )
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
-def test_grad_cam(benchmark: BenchmarkFixture, backbone: str) -> None:
+def test_grad_cam(benchmark: BenchmarkFixture, backbone: str, device: str) -> None:
     """The map of one picture of 64 px."""
     with seeded(1):
-        model = build_model(backbone, CLASSES, SIZE)
+        model = build_model(backbone, CLASSES, SIZE).to(device)
     picture = images(1)[0]
 
     def check(heat: NDArray[np.float32]) -> None:
         # Scaled to its own maximum.
         assert heat.shape == (SIZE, SIZE) and heat.min() >= 0 and heat.max() == pytest.approx(1)
 
-    measure_speed(benchmark, lambda: grad_cam(model, picture, 0), check=check, unit="image", inputs=[backbone, picture])
+    measure_speed(
+        benchmark,
+        lambda: grad_cam(model, picture, 0),
+        check=check,
+        unit="image",
+        inputs=[backbone, *model.state_dict().values(), picture, device],
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -96,6 +96,23 @@ def order_of_pairs(pairs: int, seed: int) -> Iterator[tuple[str, str]]:
         yield ("base", "head") if draw.random() < 0.5 else ("head", "base")
 
 
+@dataclass
+class _Clock:
+    """The time that a comparison has: whether another pair would likely end after it."""
+
+    now: Callable[[], float]
+    seconds: float
+    began: float = field(init=False)
+    longest: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.began = self.now()
+
+    def is_late(self) -> bool:
+        """Whether a pair as long as the longest so far would end too late."""
+        return self.now() - self.began + self.longest > self.seconds
+
+
 def compare(
     base: Side,
     head: Side,
@@ -112,44 +129,54 @@ def compare(
     After the first look, which is always reached, no pair begins that would likely end after `minutes`. If a process
     fails later, what is certain by then stays. Raise CouldNotMeasureError if the first process of a side fails.
     """
-    began = clock()
+    left = _Clock(clock, 60 * minutes)
     sides = {"base": base, "head": head}
     first = {name: run(side, None, 0) for name, side in sides.items()}
     _refuse_failed(first)
-    tracks = _tracks(first)
-    control = _Track({}, first["base"].measured[CONTROL])
-    order: list[str] = []
-    longest = 0.0
-    failure = ""
-    for number, pair in enumerate(order_of_pairs(plan.looks[-1], seed), start=1):
-        left = [track for track in tracks.values() if track.open]
-        late = clock() - began + longest > 60 * minutes
-        if not left or (late and number > plan.looks[0]):
-            break
-        pair_began = clock()
-        outcomes = {name: run(sides[name], [track.nodes[name] for track in left], number) for name in pair}
-        failure = "; ".join(f"{name}: {outcome.failed}" for name, outcome in outcomes.items() if outcome.failed)
-        if failure:
-            break
-        _take(outcomes, tracks, control, number)
-        order += pair
-        longest = max(longest, clock() - pair_began)
-        if number in plan.looks:
-            _look(tracks, plan)
-        advance(f"{sum(track.open for track in tracks.values())} open")
-    _give_up(tracks, failure)
+    tracks, control = _tracks(first), _Track({}, first["base"].measured[CONTROL])
+    order = _measure_pairs(sides, tracks, control, plan, run, seed, left, advance)
     pairs = len(order) // 2
     advance("", plan.looks[-1] - pairs)
     of_control = _control(control)
     rows = [*(_row(name, track, plan, of_control) for name, track in tracks.items()), *_broken(first)]
-    return Comparison(tuple(rows), of_control, *_apart(first), pairs, tuple(order), clock() - began)
+    return Comparison(tuple(rows), of_control, *_apart(first), pairs, tuple(order), clock() - left.began)
 
 
-def _give_up(tracks: Mapping[str, _Track], failure: str) -> None:
-    """Leave benchmarks that are still open without a verdict where a process failed; what is certain stays."""
-    for track in tracks.values():
-        if failure and track.open:
-            track.open, track.broken = False, f"a process of its suite failed: {failure}"
+def _measure_pairs(
+    sides: Mapping[str, Side],
+    tracks: Mapping[str, _Track],
+    control: _Track,
+    plan: Plan,
+    run: Run,
+    seed: int,
+    left: _Clock,
+    advance: Advance,
+) -> list[str]:
+    """Run pairs of processes until every verdict is certain, the time is up or a process fails; return their order."""
+    order: list[str] = []
+    for number, pair in enumerate(order_of_pairs(plan.looks[-1], seed), start=1):
+        still = [track for track in tracks.values() if track.open]
+        if not still or (number > plan.looks[0] and left.is_late()):
+            break
+        began = left.now()
+        outcomes = {name: run(sides[name], [track.nodes[name] for track in still], number) for name in pair}
+        failure = "; ".join(f"{name}: {outcome.failed}" for name, outcome in outcomes.items() if outcome.failed)
+        if failure:
+            _give_up(still, failure)
+            break
+        _take(outcomes, tracks, control, number)
+        order += pair
+        left.longest = max(left.longest, left.now() - began)
+        if number in plan.looks:
+            _look(tracks, plan)
+        advance(f"{sum(track.open for track in tracks.values())} open")
+    return order
+
+
+def _give_up(tracks: Iterable[_Track], failure: str) -> None:
+    """Leave benchmarks without a verdict because a process failed; what was certain before stays."""
+    for track in tracks:
+        track.open, track.broken = False, f"a process of its suite failed: {failure}"
 
 
 def _refuse_failed(outcomes: Mapping[str, Outcome]) -> None:

@@ -97,37 +97,42 @@ def top_of(folder: Path) -> Path:
 def _commits(base: str, head: str, repository: Path, written: Sequence[Path]) -> tuple[str, str]:
     """Return both commits in full. Raise CouldNotMeasureError if one is unknown, has no suite, or lacks changes."""
     problems = Problems()
-    shallow = _tried(repository, "rev-parse", "--is-shallow-repository") == "true"
-    found: dict[str, str] = {}
-    for name in dict.fromkeys((base, head)):
-        # A name that begins with '-' would be a flag of git.
-        commit = _tried(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-        if commit is None:
-            what = "is not in this shallow clone" if shallow else "is not a commit in this repository"
-            remedy = "Run: git fetch --unshallow origin" if shallow else "Run: git fetch origin, or name a commit"
-            problems.add(name, what, f"{remedy} (in a CI job: fetch-depth: 0)" if shallow else remedy)
-        elif _tried(repository, "cat-file", "-e", f"{commit}:{PROTOCOL_FILE}") is None:
-            what = f"is from before the suite existed (it has no {PROTOCOL_FILE})"
-            problems.add(
-                name, what, f"Compare with a later commit; `git log --reverse {PROTOCOL_FILE}` begins with one"
-            )
-        elif _tried(repository, "cat-file", "-e", f"{commit}:{LOCK}") is None:
-            problems.add(name, f"has no {LOCK}", "Compare with a commit that has one")
-        else:
-            found[name] = commit
-    if found.get(head) == _tried(repository, "rev-parse", "HEAD"):
-        # The gate's own output is no change of the commit.
-        inside = (path.resolve() for path in written if path.resolve().is_relative_to(repository.resolve()))
-        left_out = [f":(exclude,literal){path.relative_to(repository.resolve())}" for path in inside]
-        changed = (_tried(repository, "status", "--porcelain", "--", ".", *left_out) or "").splitlines()
-        if changed:
-            names = ", ".join(line[2:].strip() for line in changed[:SHOWN]) + (", ..." if len(changed) > SHOWN else "")
-            problems.add(
-                head, f"lacks changes of this folder: {names}", "Commit or stash them: only commits are measured"
-            )
+    found = {name: _resolved_commit(name, repository, problems) for name in dict.fromkeys((base, head))}
+    if found[head] is not None and found[head] == _tried(repository, "rev-parse", "HEAD"):
+        _refuse_uncommitted(head, repository, written, problems)
     if problems.found:
         raise CouldNotMeasureError(problems.found)
-    return found[base], found[head]
+    return str(found[base]), str(found[head])
+
+
+def _resolved_commit(name: str, repository: Path, problems: Problems) -> str | None:
+    """Return a commit in full; None, with a problem noted, if it is unknown or has no suite or lock."""
+    # A name that begins with '-' would be a flag of git.
+    commit = _tried(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if commit is None:
+        shallow = _tried(repository, "rev-parse", "--is-shallow-repository") == "true"
+        what = "is not in this shallow clone" if shallow else "is not a commit in this repository"
+        remedy = "Run: git fetch --unshallow origin (in a CI job: fetch-depth: 0)"
+        problems.add(name, what, remedy if shallow else "Run: git fetch origin, or name a commit")
+        return None
+    for file, what in ((PROTOCOL_FILE, "is from before the suite existed"), (LOCK, "cannot be installed")):
+        if _tried(repository, "cat-file", "-e", f"{commit}:{file}") is None:
+            remedy = f"Compare with a later commit; `git log --reverse {file}` begins with one"
+            problems.add(name, f"{what} (it has no {file})", remedy)
+            return None
+    return commit
+
+
+def _refuse_uncommitted(head: str, repository: Path, written: Sequence[Path], problems: Problems) -> None:
+    """Note a problem if the tree has changes that its commit lacks; the gate's own output is none."""
+    top = repository.resolve()
+    inside = (path.resolve() for path in written if path.resolve().is_relative_to(top))
+    left_out = [f":(exclude,literal){path.relative_to(top)}" for path in inside]
+    changed = (_tried(repository, "status", "--porcelain", "--", ".", *left_out) or "").splitlines()
+    if changed:
+        names = ", ".join(line[2:].strip() for line in changed[:SHOWN]) + (", ..." if len(changed) > SHOWN else "")
+        remedy = "Commit or stash them: only commits are measured"
+        problems.add(head, f"lacks changes of this folder: {names}", remedy)
 
 
 def is_installed(lock: str) -> bool:
