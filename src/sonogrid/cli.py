@@ -22,6 +22,7 @@ from sonogrid.config.needs import Parts, of_corpus, parse_part
 from sonogrid.config.study import Study
 from sonogrid.grid import AXES, CONFIGURATION, NUMBERED, Grid
 from sonogrid.layout import refuse_former_results
+from sonogrid.perf.choices import INSTRUCTIONS, MARGIN, MINUTES, SAID, SUITES, Exit
 from sonogrid.problems import InputError, Problems
 from sonogrid.stages import checked_study
 
@@ -213,12 +214,14 @@ def _add_results(commands: Commands) -> None:
     _stage(commands, stages.report, "write the self-contained report.html")
 
 
-PERF_EPILOG = """\
-example:
-  sonogrid perf compare main HEAD --margin 0.05
+PERF_EPILOG = f"""\
+examples:
+  sonogrid perf compare main
+  sonogrid perf compare v0.2.0 main --suite full --minutes 300 --margin 0.1
 
-Exit codes, the first that is the case: 3 slower, and not certainly within the margin; 7 a law of tests/property no
-longer holds; 5 could not measure; 6 no longer the same numbers; 4 cannot tell; 0 not slower. See docs/performance.md.
+Exit codes; the first that applies is used:
+{", ".join(f"{code.value} {SAID[code]}" for code in Exit)}.
+docs/performance.md has what each verdict means and what to do about it.
 """
 
 
@@ -233,19 +236,19 @@ def _add_perf(commands: Commands) -> None:
     compare.epilog, compare.formatter_class = PERF_EPILOG, argparse.RawDescriptionHelpFormatter
     compare.add_argument("base", metavar="BASE", help="baseline commit, for example main")
     compare.add_argument("head", metavar="HEAD", nargs="?", default="HEAD", help="commit that is judged (default HEAD)")
-    compare.add_argument("--suite", choices=("fast", "full"), default="fast", help="benchmarks (default fast)")
+    compare.add_argument("--suite", choices=SUITES, default="fast", help="benchmarks (default fast)")
     compare.add_argument(
-        "--margin", type=_share, default=0.05, help="largest slow-down that is tolerated, as a share (default 0.05)"
+        "--margin", type=_share, default=MARGIN, help="largest loss that is tolerated, as a share (default %(default)s)"
     )
     compare.add_argument(
         "--minutes",
         type=_positive,
-        default=13.0,
-        help="after 16 pairs, start none that would end later (default 13)",
+        default=MINUTES,
+        help="start no pair of processes that would end later; 16 pairs are always run (default %(default)g)",
     )
     compare.add_argument("--seed", type=_number, help="draws which side of a pair runs first (default: drawn)")
-    text = "what counts instructions of losses: perf if it works (auto, default), valgrind (an hour each), none"
-    compare.add_argument("--instructions", choices=("auto", "valgrind", "none"), default="auto", help=text)
+    text = "count the instructions of losses by perf if it works (auto, default), by valgrind (an hour each), or not"
+    compare.add_argument("--instructions", choices=INSTRUCTIONS, default="auto", help=text)
     compare.add_argument("--no-laws", action="store_true", help="leave out the laws of tests/property")
     compare.add_argument("--out", type=Path, default=Path(".benchmarks"), help="folder of compare.json and compare.md")
     compare.add_argument("--planted", default="", help=argparse.SUPPRESS)

@@ -15,17 +15,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from grids import study
 from pytest_benchmark.fixture import BenchmarkFixture
 from pytest_benchmark.utils import get_cprofile_functions
 
-from sonogrid.config.backbone_names import known_backbones
 from sonogrid.perf.measuring import PROFILE, measure_speed
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "config.yaml", "rules", "slurm", "workflow")
-SIZES = {36: (2, 2, 3), 1200: (8, 10, 5), 12000: (80, 10, 5)}
-"""Cells -> number of backbones, of inits, of folds; three modalities."""
-
 
 LAUNCHER = """
 import json, os, subprocess, sys
@@ -90,14 +87,6 @@ def folder(tmp_path: Path) -> Path:
 
 JOBS = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 """A line of Snakemake's table of jobs: rule and number."""
-
-
-def study(cells: int) -> dict[str, object]:
-    """A configuration above config.yaml whose grid has this many cells."""
-    backbones, inits, folds = SIZES[cells]
-    named = {f"init{number}": {"source": "random"} for number in range(inits)}
-    grid = {"backbones": sorted(known_backbones())[:backbones], "inits": list(named)}
-    return {"inits": named, "grid": grid, "splits": {"folds": folds}, "statistics": {"pretraining_effect": None}}
 
 
 def test_help(benchmark: BenchmarkFixture, run: Run, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,6 +43,8 @@ FOLDER = ROOT / "docs" / "performance"
 RATES, PLANTED_RUNS = FOLDER / "rates.csv", FOLDER / "planted.csv"
 PAIRS = {"idle": 240, "loaded": 80}
 """Condition -> pairs of processes to record."""
+MOST_ELSEWHERE = 1.0
+"""CPU seconds that everything else may use during a process of the condition `idle`; otherwise its pair is left out."""
 STATISTICS = ("least", "quartile", "median", "mean")
 LOSSES = (0.0, 0.05, 0.10, 0.20)
 """Planted losses; 0 is identical code."""
@@ -88,21 +91,31 @@ def recording(condition: str) -> Path:
 def read_recording(condition: str) -> pd.DataFrame:
     """Return a recording: a row per process and benchmark; empty if there is none."""
     file = recording(condition)
-    return pd.read_csv(file) if file.exists() else pd.DataFrame({"pair": pd.Series(dtype=int)})
+    empty = {"pair": pd.Series(dtype=int), "elsewhere": pd.Series(dtype=float)}
+    return pd.read_csv(file) if file.exists() else pd.DataFrame(empty)
+
+
+def undisturbed(table: pd.DataFrame, condition: str) -> pd.DataFrame:
+    """Return a recording without the pairs that do not meet the condition: other work ran beside an idle one."""
+    if condition != "idle":
+        return table
+    most = table.groupby("pair")["elsewhere"].transform("max")
+    return table[most < MOST_ELSEWHERE]
 
 
 def record(condition: str, pairs: int) -> None:
-    """Add pairs of this very tree to a recording until it has so many; `elsewhere` marks what else used the CPU."""
+    """Add pairs of this very tree to a recording until so many meet its condition."""
     known = read_recording(condition)
-    begin = int(known["pair"].max()) + 1 if len(known) else 0
     os.environ["OMP_NUM_THREADS"] = "1"
     side = Side("head", "", ROOT, Path(sys.executable))
+    missing = pairs - undisturbed(known, condition)["pair"].nunique()
     with (
         load((os.cpu_count() or 1) if condition == "loaded" else 0),
-        progress(f"pairs, {condition}", max(0, pairs - begin)) as advance,
+        progress(f"pairs, {condition}", max(0, missing)) as advance,
     ):
         run_process(side)
-        for pair in range(begin, pairs):
+        while undisturbed(known, condition)["pair"].nunique() < pairs:
+            pair = int(known["pair"].max()) + 1 if len(known) else 0
             rows = []
             for position in (0, 1):
                 elsewhere = -_cpu_elsewhere()
@@ -170,30 +183,42 @@ def replay(table: pd.DataFrame, plan: Plan, runs: int, seed: int = 1) -> Replaye
     length = plan.looks[-1]
     if len(ratios) < length:
         raise ValueError(f"{len(ratios)} pairs are recorded, and a gate run takes {length}")
-    draw = np.random.default_rng(seed)
+    draws = np.random.default_rng(seed)
     names, values = list(ratios.columns), ratios.to_numpy()
-    counts = {(name, loss, verdict): 0 for name in names for loss in LOSSES for verdict in GateVerdict}
-    alarms = 0
-    for _ in range(runs):
-        start = draw.integers(len(values) - length + 1)
-        signs = signs_of(length, int(draw.integers(2**31)))
-        ended = endings(values[start : start + length] * signs, plan)
-        alarms += any(verdict is GateVerdict.SLOWER for verdict in ended[0.0])
-        for loss, verdicts in ended.items():
-            for name, verdict in zip(names, verdicts, strict=True):
-                counts[name, loss, verdict] += 1
-    starts = range(0, len(values) - length + 1, length)
-    apart = [endings(values[start : start + length] * signs_of(length, start), plan) for start in starts]
+    starts = draws.integers(len(values) - length + 1, size=runs)
+    ended = [
+        endings(values[start : start + length] * signs_of(length, int(sign)), plan)
+        for start, sign in zip(starts, draws.integers(2**31, size=runs), strict=True)
+    ]
+    apart = [
+        endings(values[start : start + length] * signs_of(length, start), plan)
+        for start in range(0, len(values) - length + 1, length)
+    ]
+    rates = rates_of(names, ended, apart).assign(noise=lambda table: table["benchmark"].map(ratios.std()))
+    simple = {f"{key}:5%": simple_rule(log_ratios(table, key), runs, draws) for key in ("least", "mean")}
+    return Replayed(rates, alarms_in(ended) / runs, alarms_in(apart), len(apart), simple, len(ratios))
+
+
+Endings = Mapping[float, Sequence[GateVerdict]]
+"""Planted loss -> the verdict of each benchmark in one gate run."""
+
+
+def alarms_in(ended: Sequence[Endings]) -> int:
+    """Return in how many gate runs any benchmark of identical code is called slower."""
+    return sum(GateVerdict.SLOWER in one[0.0] for one in ended)
+
+
+def rates_of(names: Sequence[str], ended: Sequence[Endings], apart: Sequence[Endings]) -> pd.DataFrame:
+    """Return a row per benchmark and loss: share of runs by verdict, and how many of those apart say slower."""
     rows = []
     for column, name in enumerate(names):
         for loss in LOSSES:
+            counts = Counter(one[loss][column] for one in ended)
             found = sum(one[loss][column] is GateVerdict.SLOWER for one in apart)
-            shares = {verdict.name.lower(): counts[name, loss, verdict] / runs for verdict in GateVerdict}
+            shares = {verdict.name.lower(): counts[verdict] / len(ended) for verdict in GateVerdict}
             limit = {"disjoint_slower": found, "slower_at_least": lower_limit(found, len(apart))}
-            rows.append({"benchmark": name, "noise": ratios[name].std(), "loss": loss} | shares | limit)
-    false = sum(any(verdict is GateVerdict.SLOWER for verdict in one[0.0]) for one in apart)
-    simple = {f"{key}:5%": simple_rule(log_ratios(table, key), runs, draw) for key in ("least", "mean")}
-    return Replayed(pd.DataFrame(rows), alarms / runs, false, len(apart), simple, len(ratios))
+            rows.append({"benchmark": name, "loss": loss} | shares | limit)
+    return pd.DataFrame(rows)
 
 
 def signs_of(pairs: int, seed: int) -> Floats:
@@ -201,7 +226,7 @@ def signs_of(pairs: int, seed: int) -> Floats:
     return np.array([[1.0 if first == "base" else -1.0] for first, _ in order_of_pairs(pairs, seed)])
 
 
-def endings(values: Floats, plan: Plan) -> dict[float, list[GateVerdict]]:
+def endings(values: Floats, plan: Plan) -> Endings:
     """Return with which verdicts a gate run ends, by planted loss: a planted loss shifts limits as it shifts ratios."""
     found = [after_looks(column, plan, values.shape[1]) for column in values.T]
     return {
@@ -349,6 +374,7 @@ def draw(made: Mapping[str, Replayed]) -> None:
                 left += part[verdict].to_numpy()
             ax.set(title=f"{condition}: {loss:.0%} planted" if loss else f"{condition}: identical code", xlim=(0, 1))
             ax.tick_params(labelsize=6)
+            ax.margins(y=0.01)
     figure.supxlabel("share of gate runs")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=4, fontsize=8)
     figure.set_layout_engine("constrained")
@@ -359,7 +385,7 @@ def write_rates(plan: Plan, runs: int) -> None:
     """Replay every recording, and write rates, figure and page."""
     made = {}
     for condition in PAIRS:
-        table = read_recording(condition)
+        table = undisturbed(read_recording(condition), condition)
         if len(table) and table["pair"].nunique() >= plan.looks[-1]:
             made[condition] = replay(table, plan, runs)
     tables = [one.rates.assign(condition=condition, runs=runs) for condition, one in made.items()]

@@ -1,4 +1,4 @@
-"""The control: a benchmark that neither side of a comparison can change. It is copied, and run, outside the package.
+"""The control: one file for both sides of a comparison, copied and run outside the package.
 
 If it comes out slower or faster on one side, the sides were not treated alike, and nothing was measured.
 """

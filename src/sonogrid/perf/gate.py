@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import secrets
@@ -13,20 +14,26 @@ from typing import Any
 
 from sonogrid.console import progress
 from sonogrid.files import write_json
+from sonogrid.perf.choices import MINUTES
 from sonogrid.perf.compare import Compared, Comparison, compare
 from sonogrid.perf.laws import Laws, compare_laws
 from sonogrid.perf.limits import Plan
 from sonogrid.perf.measuring import PLANTED
-from sonogrid.perf.process import Outcome, Side, run_process
+from sonogrid.perf.process import Outcome, Side, left_over, run_in_tree, run_process
 from sonogrid.perf.show import Page, page_json, page_markdown, refusal_json, refusal_markdown, write_summary
 from sonogrid.perf.sides import remarks, top_of, two_sides
 from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict, exit_of
-from sonogrid.perf.witness import witness
+from sonogrid.perf.witness import witnesses
 from sonogrid.problems import Problem
-from sonogrid.provenance import package_versions
+from sonogrid.provenance import PACKAGES
 
-MOST_WITNESSES = 5
-"""Benchmarks with the largest losses that are profiled; each takes some processes more."""
+VERSIONS = """
+import json, platform, sys
+from importlib.metadata import version
+print(json.dumps({"python": platform.python_version()} | {name: version(name) for name in sys.argv[1:]}))
+"""
+"""What a side's Python runs to say which versions it has."""
+SECONDS_TO_SAY = 60.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class GateRequest:
     head: str = "HEAD"
     suite: str = "fast"
     plan: Plan = field(default_factory=Plan)
-    minutes: float = 13.0
+    minutes: float = MINUTES
     seed: int | None = None
     with_laws: bool = True
     instructions: str = "auto"
@@ -93,7 +100,9 @@ def _run_gate(request: GateRequest, repository: Path) -> Page:
     planted = {PLANTED: request.planted} if request.planted else {}
     began = time.monotonic()
     with two_sides(request.base, request.head, repository, request.files) as (base, head):
-        said = remarks(base, head, repository)
+        said = remarks(base, head, repository) + [
+            f"A gate that was killed left {folder}: remove it, and run `git worktree prune`." for folder in left_over()
+        ]
         laws = _laws(base, head) if request.with_laws else None
 
         def run(side: Side, nodes: Sequence[str] | None, pair: int) -> Outcome:
@@ -104,7 +113,7 @@ def _run_gate(request: GateRequest, repository: Path) -> Page:
         with progress("pairs of processes", request.plan.looks[-1]) as advance:
             made = compare(base, head, request.plan, run, request.minutes, seed, advance)
         made = replace(made, rows=_with_witnesses(made, base, head, request))
-        facts = machine() | {side.name: {"commit": side.commit, "python": str(side.python)} for side in (base, head)}
+        facts = machine() | {side.name: facts_of(side) for side in (base, head)}
     if request.planted:
         said.append(f"Slow-downs were planted in head: {request.planted}")
     facts |= {"seed": seed, "seconds": time.monotonic() - began}
@@ -134,7 +143,7 @@ def page_of(
 
 
 def machine() -> dict[str, Any]:
-    """Return what the times depend on besides the code; versions are those of this Python."""
+    """Return what the times depend on besides the sides."""
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text(encoding="ascii", errors="replace").splitlines() if cpus.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -142,18 +151,21 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
-        "versions": {"python": platform.python_version()} | package_versions(),
     }
 
 
+def facts_of(side: Side) -> dict[str, Any]:
+    """Return commit, Python and versions of a side; null where its Python does not say them."""
+    code, said = run_in_tree([str(side.python), "-c", VERSIONS, *PACKAGES], side, {}, SECONDS_TO_SAY)
+    versions = json.loads(said) if code == 0 else None
+    return {"commit": side.commit, "python": str(side.python), "versions": versions}
+
+
 def _with_witnesses(made: Comparison, base: Side, head: Side, request: GateRequest) -> tuple[Compared, ...]:
-    """Return the rows, those that lost most with their witnesses."""
-    slower = [row for row in made.rows if row.verdict is GateVerdict.SLOWER]
-    slower.sort(key=lambda row: -row.limits.estimate)
-    chosen = {row.name for row in slower[:MOST_WITNESSES]}
-    return tuple(
-        replace(row, witness=witness(row.name, base, head, row.nodes, request.suite, request.instructions))
-        if row.name in chosen
-        else row
-        for row in made.rows
+    """Return the rows, those that are slower with their witnesses."""
+    slower = sorted(
+        (row for row in made.rows if row.verdict is GateVerdict.SLOWER), key=lambda row: -row.limits.estimate
     )
+    nodes = {row.name: row.nodes for row in slower}
+    found = witnesses(nodes, base, head, request.suite, request.instructions)
+    return tuple(replace(row, witness=found.get(row.name, {})) for row in made.rows)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sonogrid.perf.choices import MARGIN
+
 Floats = NDArray[np.float64]
 
 
@@ -36,7 +38,7 @@ class Plan:
     shares: tuple[float, ...] = (1 / 7,) * 7
     slower: float = 0.01
     not_slower: float = 0.05
-    margin: float = 0.05
+    margin: float = MARGIN
 
     def __post_init__(self) -> None:
         if len(self.looks) != len(self.shares) or list(self.looks) != sorted(set(self.looks)):

@@ -19,13 +19,12 @@ from typing import IO, Any, NamedTuple
 from xml.etree import ElementTree
 
 from sonogrid.perf import control
+from sonogrid.perf.choices import SUITES
 from sonogrid.perf.measuring import PROTOCOL, benchmark_name
 
 SUITE = Path("tests", "benchmark")
 CONTROL = "control"
 """Name of the control among the benchmarks."""
-SUITES = {"fast": "not full", "full": ""}
-"""Name of a suite -> the expression by which pytest selects its benchmarks."""
 SECONDS = {"fast": 600.0, "full": 3600.0}
 """How long one process of a suite may take before it is ended as hanging."""
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
@@ -43,8 +42,8 @@ LARGEST_OUTPUT = 1_000_000_000
 """Bytes that the benchmarks of one process write at most."""
 LONGEST = 300
 """Characters of a reason that are kept."""
-PREFIX = f"sonogrid-perf-{os.getpid()}-"
-"""Beginning of the names of temporary folders, in which a left-over one would show whose it is."""
+PREFIX = "sonogrid-perf-"
+"""Beginning of the names of temporary folders; the number of the process that made them follows."""
 TAIL = 6
 """Lines of what pytest said that are shown of a process that failed."""
 
@@ -132,12 +131,34 @@ def temporary_tree(within: str | None = None) -> Iterator[Path]:
     folder: Path | None = None
     try:
         with undisturbed():
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=within))
+            folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=within))
         yield folder
     finally:
         with undisturbed():
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def left_over() -> list[Path]:
+    """Return the temporary folders of gates that were killed: their processes no longer exist on this machine."""
+    places = {Path(tempfile.gettempdir()), Path(memory_folder() or tempfile.gettempdir())}
+    found = []
+    for folder in (folder for place in sorted(places) for folder in sorted(place.glob(f"{PREFIX}*-*"))):
+        number = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if number.isdecimal() and not _is_running(int(number)):
+            found.append(folder)
+    return found
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        # Another user's, or no number of a process.
+        return True
+    return True
 
 
 def memory_folder() -> str | None:

@@ -16,10 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sonogrid.files import write_text
+from sonogrid.perf.choices import SAID, Exit
 from sonogrid.perf.compare import Compared, Comparison
 from sonogrid.perf.laws import Laws
 from sonogrid.perf.limits import Limits, Plan
-from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, GateVerdict
+from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict
 
 ORDER = (GateVerdict.SLOWER, GateVerdict.COULD_NOT, GateVerdict.CANNOT_TELL, GateVerdict.WITHIN, GateVerdict.NOT_SLOWER)
 STYLES = {GateVerdict.SLOWER: "bold red", GateVerdict.COULD_NOT: "magenta", GateVerdict.CANNOT_TELL: "yellow"}
@@ -31,14 +32,8 @@ PEAK_SHOWN, LEAST_PEAK = 1.05, 10e6
 WIDTH = 100
 PLAIN = " .,;%()+-="
 """Punctuation that is written as it is in Markdown; every other may begin a link, a tag, a mention or a cell."""
-SAID = {
-    Exit.NOT_SLOWER: "not slower",
-    Exit.SLOWER: "slower",
-    Exit.CANNOT_TELL: "cannot tell",
-    Exit.COULD_NOT: "could not measure",
-    Exit.OTHER_NUMBERS: "not slower, but no longer the same numbers",
-    Exit.BROKEN_LAW: "a law no longer holds",
-}
+MOST_WITNESSES = 5
+"""Losses whose witnesses are among the notes; the Markdown has those of all."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +117,11 @@ def page_notes(page: Page) -> list[str]:
         if names:
             found.append(f"{what}: {_listed(names)}.")
     found += _about_laws(page.laws)
-    for row in page.rows:
+    slower = [row for row in page.rows if row.witness]
+    for row in slower[:MOST_WITNESSES]:
         found += _about_witness(row)
+    if len(slower) > MOST_WITNESSES:
+        found.append(f"Profiles of {len(slower) - MOST_WITNESSES} more are in compare.md and compare.json.")
     return found
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 from enum import Enum
 
+from sonogrid.perf.choices import Exit
 from sonogrid.perf.limits import Limits, Plan
 from sonogrid.problems import InputError
 
@@ -18,17 +19,6 @@ class GateVerdict(Enum):
     NOT_SLOWER = "not slower"
     CANNOT_TELL = "cannot tell"
     COULD_NOT = "could not measure"
-
-
-class Exit(Enum):
-    """Exit codes of `sonogrid perf compare`; 1 and 2 are those of every command."""
-
-    NOT_SLOWER = 0
-    SLOWER = 3
-    CANNOT_TELL = 4
-    COULD_NOT = 5
-    OTHER_NUMBERS = 6
-    BROKEN_LAW = 7
 
 
 class CouldNotMeasureError(InputError):
@@ -49,16 +39,14 @@ def verdict_of(limits: Limits, plan: Plan) -> GateVerdict:
 
 
 def exit_of(verdicts: Collection[GateVerdict], broken_law: bool, other_numbers: bool) -> Exit:
-    """Return what the gate as a whole says: the first of these that is the case.
-
-    Slower; a law is broken; could not measure (nothing compared is that too); other numbers; cannot tell; not slower.
-    """
-    if GateVerdict.SLOWER in verdicts:
-        return Exit.SLOWER
-    if broken_law:
-        return Exit.BROKEN_LAW
-    if not verdicts or GateVerdict.COULD_NOT in verdicts:
-        return Exit.COULD_NOT
-    if other_numbers:
-        return Exit.OTHER_NUMBERS
-    return Exit.CANNOT_TELL if GateVerdict.CANNOT_TELL in verdicts else Exit.NOT_SLOWER
+    """Return the exit code of the whole gate: the first in the order of Exit whose condition holds."""
+    holds = {
+        Exit.SLOWER: GateVerdict.SLOWER in verdicts,
+        Exit.BROKEN_LAW: broken_law,
+        # Also if nothing was compared.
+        Exit.COULD_NOT: not verdicts or GateVerdict.COULD_NOT in verdicts,
+        Exit.OTHER_NUMBERS: other_numbers,
+        Exit.CANNOT_TELL: GateVerdict.CANNOT_TELL in verdicts,
+        Exit.NOT_SLOWER: True,
+    }
+    return next(code for code in Exit if holds[code])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sonogrid.perf.measuring import CALLS, PROFILE
@@ -13,8 +13,8 @@ from sonogrid.perf.process import Side, run_process, temporary_tree
 
 FEW, MANY = 1, 11
 """Calls of two processes whose difference in instructions is that of 10 calls, without start-up."""
-INSTRUCTIONS = ("auto", "valgrind", "none")
-"""What may be asked for: perf where it counts, valgrind (about an hour per benchmark), or nothing."""
+MOST_COUNTED = 5
+"""Benchmarks whose instructions are counted: each takes four processes."""
 PERF = ("perf", "stat", "-x", ",", "-e", "instructions:u")
 VALGRIND = ("valgrind", "--tool=cachegrind", "--cache-sim=no", "--trace-children=yes")
 COUNTS = {
@@ -28,7 +28,7 @@ FUNCTIONS = 8
 
 
 def counter(asked: str) -> tuple[str, str]:
-    """Return the counting program and '', or '' and the reason there is none."""
+    """Return the counting program and '', or '' and the reason there is none. `asked`: one of INSTRUCTIONS."""
     if asked == "none":
         return "", "not asked for"
     name = "valgrind" if asked == "valgrind" else "perf"
@@ -41,34 +41,53 @@ def counter(asked: str) -> tuple[str, str]:
     return name, ""
 
 
-def witness(name: str, base: Side, head: Side, nodes: Mapping[str, str], suite: str, asked: str) -> dict[str, Any]:
-    """Return profiles of both sides, and instructions per call of each or why they were not counted.
+def witnesses(
+    nodes: Mapping[str, Mapping[str, str]], base: Side, head: Side, suite: str, asked: str
+) -> dict[str, dict[str, Any]]:
+    """Return, by benchmark, profiles of both sides, and instructions per call or why they were not counted.
 
-    `nodes`: the node id of the benchmark by side. `asked`: one of INSTRUCTIONS.
+    `nodes`: benchmark -> side -> node id, the largest loss first: instructions of the first MOST_COUNTED are counted.
     """
     sides = {"base": base, "head": head}
-    counted: dict[str, float] = {}
+    profiles = {
+        key: _profiles(side, [own[key] for own in nodes.values()], suite) for key, side in sides.items() if nodes
+    }
     program, reason = counter(asked)
-    for key, side in sides.items() if program else ():
-        found = _instructions(program, side, nodes[key], suite)
-        if found is None:
-            reason = f"{program} counted nothing on {key}, or less than start-up varies"
-            break
-        counted[key] = found
+    found = {}
+    for place, (name, own) in enumerate(nodes.items()):
+        said: dict[str, Any] = {"profiles": {key: profiles[key].get(name, []) for key in sides}, "counted_by": program}
+        if program and place >= MOST_COUNTED:
+            said |= {"instructions": None, "not_counted": f"only those of the {MOST_COUNTED} largest losses are"}
+        elif program:
+            said |= _counted(program, sides, own, suite)
+        else:
+            said |= {"instructions": None, "not_counted": reason}
+        found[name] = said
+    return found
+
+
+def _profiles(side: Side, nodes: Sequence[str], suite: str) -> dict[str, list[dict[str, Any]]]:
+    """Return, by benchmark, the functions with most own time, in ms; a benchmark that fails now is not there."""
+    outcome = run_process(side, suite, nodes, {PROFILE: "1"}, ["--benchmark-cprofile=tottime"])
     return {
-        "profiles": {key: _profile(name, side, nodes[key], suite) for key, side in sides.items()},
-        "instructions": counted if not reason else None,
-        "counted_by": program,
-        "not_counted": reason,
+        name: [
+            row | {"function": _short(row["function"], side)}
+            for row in sorted(found.profile, key=lambda row: -row["ms"])[:FUNCTIONS]
+        ]
+        for name, found in outcome.measured.items()
     }
 
 
-def _profile(name: str, side: Side, node: str, suite: str) -> list[dict[str, Any]]:
-    """Return the functions with most own time, in ms; empty if the benchmark failed."""
-    outcome = run_process(side, suite, [node], {PROFILE: "1"}, ["--benchmark-cprofile=tottime"])
-    found = outcome.measured.get(name)
-    rows = sorted(found.profile, key=lambda row: -row["ms"])[:FUNCTIONS] if found else []
-    return [row | {"function": _short(row["function"], side)} for row in rows]
+def _counted(program: str, sides: Mapping[str, Side], nodes: Mapping[str, str], suite: str) -> dict[str, Any]:
+    """Return the instructions of one call by side, or why they were not counted."""
+    counts: dict[str, float] = {}
+    for key, side in sides.items():
+        found = _instructions(program, side, nodes[key], suite)
+        if found is None:
+            reason = f"{program} counted nothing on {key}, or less than start-up varies"
+            return {"instructions": None, "not_counted": reason}
+        counts[key] = found
+    return {"instructions": counts, "not_counted": ""}
 
 
 def _short(function: str, side: Side) -> str:

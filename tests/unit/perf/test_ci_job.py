@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from unit.perf.test_show import MADE, PAGE
+
+from sonogrid.perf.show import page_markdown
 
 ROOT = Path(__file__).parents[3]
 
@@ -44,6 +48,21 @@ def test_exit_codes_of_the_job(
     )
     assert run.returncode == code
     assert (b"::warning::" in run.stdout) == (said in (4, 6))
+
+
+def test_benchmarks_that_were_not_compared_are_a_warning(steps: list[dict[str, str]], tmp_path: Path) -> None:
+    script = next(step["run"] for step in steps if "perf compare" in step.get("run", ""))
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    stub = tmp_path / ".venv" / "bin" / "sonogrid"
+    made = replace(MADE, only_base=("gone",))
+    (tmp_path / "page.md").write_text(page_markdown(replace(PAGE, comparison=made)), encoding="utf-8")
+    stub.write_text("#!/bin/sh\nmkdir .benchmarks; cp page.md .benchmarks/compare.md\n")
+    stub.chmod(0o755)
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+    run = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"MAY_CHANGE": "false"}, capture_output=True, check=False
+    )
+    assert run.returncode == 0 and b"::warning::Some benchmarks are gone" in run.stdout
 
 
 def test_the_job_has_both_commits(steps: list[dict[str, str]]) -> None:

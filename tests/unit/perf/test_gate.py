@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -20,10 +21,11 @@ from unit.perf.tiny_project import SECONDS, Project, speed, tiny_project
 from sonogrid.cli import main
 from sonogrid.perf import gate as gate_module
 from sonogrid.perf import process
+from sonogrid.perf.choices import Exit
 from sonogrid.perf.gate import GateRequest, run_and_write, run_gate
 from sonogrid.perf.limits import Plan
 from sonogrid.perf.show import Page
-from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, GateVerdict
+from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict
 
 PLAN = Plan(looks=(4,), shares=(1.0,), slower=0.2, not_slower=0.2)
 """Few pairs are enough where times are exact."""
@@ -131,6 +133,7 @@ def test_files_are_written_and_old_ones_never_stay(project: Project) -> None:
     read = json.loads((out / "compare.json").read_text())
     assert read["exit"]["code"] == page.exit.value == 0 and len(read["benchmarks"]) == 2
     assert read["circumstances"]["seed"] >= 0 and read["circumstances"]["base"]["commit"]
+    assert read["circumstances"]["head"]["versions"]["torch"] == version("torch")
     assert "| speed&#91;a&#93; |" in (out / "compare.md").read_text()
     with pytest.raises(CouldNotMeasureError):
         run_and_write(replace(request, base="nothing"), project.folder)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from unit.perf.tiny_project import SECONDS, SUITE, Project, speed, tiny_project
 
 from sonogrid.perf import process
 from sonogrid.perf.measuring import PLANTED, digest_of
-from sonogrid.perf.process import CONTROL, Side, run_in_tree, run_process, undisturbed
+from sonogrid.perf.process import CONTROL, PREFIX, Side, left_over, run_in_tree, run_process, undisturbed
 
 
 @pytest.fixture
@@ -108,6 +110,18 @@ def test_an_interruption_waits_until_what_cleans_up_is_done() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         done.append("cleaned")
     assert done == ["cleaned"]
+
+
+def test_what_a_killed_gate_left_is_found_and_that_of_a_running_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    monkeypatch.setattr(process, "memory_folder", lambda: None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for number in (ended.pid, os.getpid(), 1, "x", 10**30):
+        (tmp_path / f"{PREFIX}{number}-abc").mkdir()
+    assert left_over() == [tmp_path / f"{PREFIX}{ended.pid}-abc"]
 
 
 def test_two_benchmarks_of_one_name_measure_nothing(project: Project) -> None:

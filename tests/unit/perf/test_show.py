@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from sonogrid.files import write_json
+from sonogrid.perf.choices import Exit
 from sonogrid.perf.compare import Compared, Comparison
 from sonogrid.perf.laws import Laws
 from sonogrid.perf.limits import Limits, Plan
@@ -30,7 +31,7 @@ from sonogrid.perf.show import (
     show_page,
     write_summary,
 )
-from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, GateVerdict
+from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict
 from sonogrid.problems import Problem
 
 PROFILE = {"base": [{"function": "images/text.py:1(find)", "ms": 1.25, "calls": "3"}], "head": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,14 @@ def test_recordings_are_read_as_they_were_written(tmp_path: Path, monkeypatch: p
     assert [file.name for file in tmp_path.iterdir()] == ["idle.csv.xz"]
 
 
+def test_idle_pairs_with_other_work_beside_them_are_left_out() -> None:
+    table = recording(4)
+    busy = table["pair"].eq(2) & table["position"].eq(1)
+    table.loc[busy, "elsewhere"] = 1.0
+    assert sorted(set(study_perf.undisturbed(table, "idle")["pair"])) == [0, 1, 3]
+    assert sorted(set(study_perf.undisturbed(table, "loaded")["pair"])) == [0, 1, 2, 3]
+
+
 def test_the_page_takes_new_tables_between_its_marks(
     replayed: study_perf.Replayed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +145,11 @@ def test_the_figure_is_drawn(replayed: study_perf.Replayed, tmp_path: Path, monk
     assert (tmp_path / "verdicts.png").stat().st_size > 10_000
 
 
-def test_the_shipped_page_has_every_mark_once() -> None:
+def test_the_shipped_page_has_a_place_for_every_table_and_says_the_same_of_the_plan() -> None:
     text = study_perf.PAGE.read_text(encoding="utf-8")
-    assert [text.count(f"<!-- {mark} -->\n") for mark in ("runs", "rates", "planted")] == [1, 1, 1]
+    assert re.findall(r"<!-- (\w+) -->\n.+?<!-- end -->", text, re.DOTALL) == ["runs", "rates", "planted"]
+    plan, looks = Plan(), ", ".join(map(str, Plan().looks))
+    first, second, last = plan.looks[0], plan.looks[1], plan.looks[-1]
+    assert f"after {looks} pairs" in text or f"after {first}, {second}, ... {last} pairs" in text
+    assert f"at most {plan.slower:.0%} of runs" in text and f"at most {plan.not_slower:.0%} of runs" in text
+    assert f"takes {last} consecutive pairs" in text

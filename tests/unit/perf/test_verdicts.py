@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
+from sonogrid.cli import main
+from sonogrid.perf.choices import SAID, Exit
 from sonogrid.perf.limits import Limits, Plan
-from sonogrid.perf.verdicts import CouldNotMeasureError, Exit, GateVerdict, exit_of, verdict_of
+from sonogrid.perf.verdicts import CouldNotMeasureError, GateVerdict, exit_of, verdict_of
 from sonogrid.problems import Problem
 
 SLOWER, WITHIN, NOT_SLOWER, CANNOT_TELL, COULD_NOT = GateVerdict
@@ -55,3 +59,15 @@ def test_exit_codes(verdicts: list[GateVerdict], broken: bool, numbers: bool, ex
 def test_each_has_a_code_of_its_own_that_no_other_command_uses() -> None:
     assert sorted(one.value for one in Exit) == [0, 3, 4, 5, 6, 7]
     assert CouldNotMeasureError([Problem("base", "is gone", "Find it")]).exit_code == 5
+
+
+def test_help_and_docs_name_every_code_in_the_order_in_which_the_first_applies(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["perf", "compare", "--help"])
+    assert ", ".join(f"{code.value} {SAID[code]}" for code in Exit) in " ".join(capsys.readouterr().out.split())
+    page = (Path(__file__).parents[3] / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert f"order: {', '.join(str(code.value) for code in Exit)}." in page
+    in_table = re.findall(r"^\| [^|]+ \| [^|]+ \| (\d) \|$", page, re.MULTILINE)
+    assert set(map(int, in_table)) == {code.value for code in Exit}

@@ -10,8 +10,9 @@ import pytest
 from unit.perf.tiny_project import Project, tiny_project
 
 from sonogrid.perf import witness as witness_module
+from sonogrid.perf.choices import INSTRUCTIONS
 from sonogrid.perf.process import Side
-from sonogrid.perf.witness import COUNTS, INSTRUCTIONS, counter, witness
+from sonogrid.perf.witness import COUNTS, MOST_COUNTED, counter, witnesses
 
 # What perf 6.1 and valgrind 3.19 write.
 PERF_SAYS = "# started on Wed Nov 25 12:00:00 2026\n\n123456789,,instructions:u,1000000,100.00,,\n"
@@ -84,9 +85,40 @@ sys.exit(code)
     monkeypatch.setattr(witness_module, program.upper(), (sys.executable, str(stub), program))
     side = Side("head", "", project.folder, Path(sys.executable))
     node = "tests/benchmark/test_speed.py::test_speed[a]"
-    found = witness("speed[a]", side, side, {"base": node, "head": node}, "fast", "auto")
+    found = witnesses({"speed[a]": {"base": node, "head": node}}, side, side, "fast", "auto")["speed[a]"]
     if per_call > 0:
         assert found["instructions"] == {"base": 50.0, "head": 50.0} and found["counted_by"] == program
     else:
         assert found["instructions"] is None and "less than start-up varies" in found["not_counted"]
     assert any("operation" in row["function"] for row in found["profiles"]["head"])
+
+
+def test_every_loss_has_profiles_from_one_process_per_side_and_the_largest_have_counts(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    real = witness_module.run_process
+
+    def counted(*arguments: object, **named: object) -> object:
+        started.append(arguments)
+        return real(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(witness_module, "run_process", counted)
+    monkeypatch.setattr(witness_module, "counter", lambda asked: ("perf", ""))
+    monkeypatch.setattr(witness_module, "_instructions", lambda *_: 7.0)
+    monkeypatch.setattr(witness_module, "MOST_COUNTED", MOST_COUNTED - 4)
+    side = Side("head", "", project.folder, Path(sys.executable))
+    names = ["speed[b]", "speed[a]"]
+    nodes = {name: dict.fromkeys(("base", "head"), f"tests/benchmark/test_speed.py::test_{name}") for name in names}
+    found = witnesses(nodes, side, side, "fast", "auto")
+    assert len(started) == 2 and list(found) == names
+    for said in found.values():
+        assert all(any("operation" in row["function"] for row in said["profiles"][key]) for key in ("base", "head"))
+    assert found["speed[b]"]["instructions"] == {"base": 7.0, "head": 7.0}
+    assert found["speed[a]"]["instructions"] is None and "1 largest" in found["speed[a]"]["not_counted"]
+
+
+def test_nothing_runs_without_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witness_module, "run_process", lambda *_, **__: pytest.fail("ran"))
+    side = Side("head", "", Path(), Path(sys.executable))
+    assert witnesses({}, side, side, "fast", "none") == {}
