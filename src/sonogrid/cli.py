@@ -219,8 +219,8 @@ examples:
   sonogrid perf compare main
   sonogrid perf compare v0.2.0 main --suite full --minutes 300 --margin 0.1
 
-Exit codes; the first that applies is used:
-{", ".join(f"{code.value} {SAID[code]}" for code in Exit)}.
+exit codes, of which the first that applies is used:
+{"".join(f"  {code.value}  {SAID[code]}{chr(10)}" for code in Exit)}
 docs/performance.md has what each verdict means and what to do about it.
 """
 
@@ -231,7 +231,7 @@ def _add_perf(commands: Commands) -> None:
     compare = _command(
         perf.add_subparsers(title="commands", metavar="COMMAND", required=True),
         stages.compare,
-        "say of every benchmark whether HEAD is slower than BASE, by processes of both in turn",
+        "report for every benchmark whether HEAD is slower than BASE, from processes of both in turn",
     )
     compare.epilog, compare.formatter_class = PERF_EPILOG, argparse.RawDescriptionHelpFormatter
     compare.add_argument("base", metavar="BASE", help="baseline commit, for example main")

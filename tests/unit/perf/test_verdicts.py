@@ -66,7 +66,7 @@ def test_help_and_docs_name_every_code_in_the_order_in_which_the_first_applies(
 ) -> None:
     with pytest.raises(SystemExit):
         main(["perf", "compare", "--help"])
-    assert ", ".join(f"{code.value} {SAID[code]}" for code in Exit) in " ".join(capsys.readouterr().out.split())
+    assert "\n".join(f"  {code.value}  {SAID[code]}" for code in Exit) in capsys.readouterr().out
     page = (Path(__file__).parents[3] / "docs" / "performance.md").read_text(encoding="utf-8")
     assert f"order: {', '.join(str(code.value) for code in Exit)}." in page
     in_table = re.findall(r"^\| [^|]+ \| [^|]+ \| (\d) \|$", page, re.MULTILINE)
