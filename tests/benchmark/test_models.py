@@ -148,7 +148,7 @@ def train(benchmark: BenchmarkFixture, backbone: str, batch: int, size: int, dev
         check=check,
         unit="image",
         count=batch,
-        inputs=[backbone, given.images, given.labels, recipe.model_dump(mode="json"), device],
+        inputs=[backbone, *before, given.images, given.labels, recipe.model_dump(mode="json"), device],
         # After the first step: what the optimiser made of the gradients is in the parameters.
         numbers=lambda loss: [loss, *model.state_dict().values()],
     )

@@ -49,8 +49,7 @@ CODINGS = {
 LOSSY = ("file_jpeg", "dicom_jpeg")
 KINDS = ("file_png", "file_jpeg", *(f"dicom_{coding}" for coding in CODINGS))
 WRITTEN = ("file_png", "file_jpeg", "dicom_native")
-SLOW_TO_WRITE = tuple(kind for kind in KINDS if kind not in WRITTEN)
-"""What differs from WRITTEN is the decoder, whose time test_reading has."""
+"""Kinds in the fast suite; the others differ in the decoder alone, whose time test_reading has."""
 
 
 def screenshot() -> Picture:
@@ -123,7 +122,9 @@ def manifest(kind: str, folder: Path, count: int = 4) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("kind", [*WRITTEN, *(pytest.param(kind, marks=pytest.mark.full) for kind in SLOW_TO_WRITE)])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in WRITTEN else pytest.mark.full) for kind in KINDS]
+)
 def test_store_writing(benchmark: BenchmarkFixture, tmp_path: Path, kind: str) -> None:
     """A store of four pictures: read, hashed, letterboxed to 224 px and written with its index."""
     images = manifest(kind, tmp_path)

@@ -1,4 +1,4 @@
-"""What can be asked of the gate, and how it can end. Imports nothing heavy, as the command line shows all of it."""
+"""Choices and exit codes of `sonogrid perf compare`. No heavy imports: the parser of every command reads this."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SUITES = {"fast": "not full", "full": ""}
 MARGIN = 0.05
 """Largest loss that is tolerated, as a share."""
 MINUTES = 13.0
-"""Time after which no pair of processes ends: the fast gate, with checkouts and laws, takes about 15 minutes."""
+"""Minutes after the first process at which the last pair should have ended; with checkouts and laws about 15."""
 INSTRUCTIONS = ("auto", "valgrind", "none")
 """How instructions are counted: by perf if it works, by valgrind (about an hour per benchmark), or not at all."""
 
@@ -29,7 +29,7 @@ SAID = {
     Exit.SLOWER: "slower",
     Exit.BROKEN_LAW: "a law no longer holds",
     Exit.COULD_NOT: "could not measure",
-    Exit.OTHER_NUMBERS: "not slower, but no longer the same numbers",
+    Exit.OTHER_NUMBERS: "no longer the same numbers",
     Exit.CANNOT_TELL: "cannot tell",
     Exit.NOT_SLOWER: "not slower",
 }

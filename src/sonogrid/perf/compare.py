@@ -103,14 +103,14 @@ class _Clock:
     now: Callable[[], float]
     seconds: float
     began: float = field(init=False)
-    longest: float = 0.0
+    of_a_pair: float = 0.0
 
     def __post_init__(self) -> None:
         self.began = self.now()
 
     def is_late(self) -> bool:
-        """Whether a pair as long as the longest so far would end too late."""
-        return self.now() - self.began + self.longest > self.seconds
+        """Whether a pair as long as the last one would end too late; pairs get shorter as verdicts become certain."""
+        return self.now() - self.began + self.of_a_pair > self.seconds
 
 
 def compare(
@@ -166,7 +166,7 @@ def _measure_pairs(
             break
         _take(outcomes, tracks, control, number)
         order += pair
-        left.longest = max(left.longest, left.now() - began)
+        left.of_a_pair = left.now() - began
         if number in plan.looks:
             _look(tracks, plan)
         advance(f"{sum(track.open for track in tracks.values())} open")
@@ -225,7 +225,8 @@ def _apart(first: Mapping[str, Outcome]) -> tuple[tuple[str, ...], tuple[str, ..
     base, head = (set(first[side].measured) | set(first[side].broken) for side in ("base", "head"))
     old, new = first["base"].measured, first["head"].measured
     changed = {name for name in set(old) & set(new) - {CONTROL} if not _is_comparable(old[name], new[name])}
-    return tuple(sorted(base - head)), tuple(sorted(head - base)), tuple(sorted(changed))
+    # What is new and broken is told as broken.
+    return tuple(sorted(base - head)), tuple(sorted(set(new) - base)), tuple(sorted(changed))
 
 
 def _take(outcomes: Mapping[str, Outcome], tracks: Mapping[str, _Track], control: _Track, number: int) -> None:
@@ -302,7 +303,7 @@ def _numbers(base: Sequence[str | None], head: Sequence[str | None]) -> str:
     Same in every pair; other if they differ in any and base always gave one result; vary if base itself gave several;
     none if a side's results are not digested.
     """
-    if None in base or None in head:
+    if not base or None in base or None in head:
         return "none"
     if list(base) == list(head):
         return "same"

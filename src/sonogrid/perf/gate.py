@@ -29,20 +29,28 @@ from sonogrid.provenance import PACKAGES
 
 VERSIONS = """
 import json, platform, sys
-from importlib.metadata import version
-print(json.dumps({"python": platform.python_version()} | {name: version(name) for name in sys.argv[1:]}))
+from importlib.metadata import PackageNotFoundError, version
+found = {"python": platform.python_version()}
+for name in sys.argv[1:]:
+    try:
+        found[name] = version(name)
+    except PackageNotFoundError:
+        found[name] = None
+print(json.dumps(found))
 """
 """What a side's Python runs to say which versions it has."""
-SECONDS_TO_SAY = 60.0
+VERSION_SECONDS = 60.0
+"""How long that may take."""
 
 
 @dataclass(frozen=True)
 class GateRequest:
     """What is to be compared, and how.
 
-    `minutes`: after the first look, no pair of processes begins that would end later than so long after the first
-    process. `seed`: draws which side runs first in each pair; drawn itself if it is None. `planted`: JSON, benchmark
-    -> factor by which head is slowed down, for the study of the gate itself. `out`: folder of JSON and Markdown.
+    `minutes`: after the first look, no pair of processes starts that would end later than this many minutes after the
+    first process started. `seed`: draws which side runs first in each pair; drawn itself if it is None. `planted`:
+    JSON, benchmark -> factor by which head is slowed down, for the study of the gate itself. `out`: folder of JSON and
+    Markdown.
     """
 
     base: str
@@ -101,7 +109,7 @@ def _run_gate(request: GateRequest, repository: Path) -> Page:
     began = time.monotonic()
     with two_sides(request.base, request.head, repository, request.files) as (base, head):
         said = remarks(base, head, repository) + [
-            f"A gate that was killed left {folder}: remove it, and run `git worktree prune`." for folder in left_over()
+            f"A gate that was killed left {folder}: remove it, then run `git worktree prune`." for folder in left_over()
         ]
         laws = _laws(base, head) if request.with_laws else None
 
@@ -112,7 +120,11 @@ def _run_gate(request: GateRequest, repository: Path) -> Page:
 
         with progress("pairs of processes", request.plan.looks[-1]) as advance:
             made = compare(base, head, request.plan, run, request.minutes, seed, advance)
-        made = replace(made, rows=_with_witnesses(made, base, head, request))
+        try:
+            made = replace(made, rows=_with_witnesses(made, base, head, request))
+        except OSError as error:
+            # What was measured stays, as it is certain.
+            said.append(f"Losses were not profiled: {error.strerror or type(error).__name__}.")
         facts = machine() | {side.name: facts_of(side) for side in (base, head)}
     if request.planted:
         said.append(f"Slow-downs were planted in head: {request.planted}")
@@ -155,9 +167,12 @@ def machine() -> dict[str, Any]:
 
 
 def facts_of(side: Side) -> dict[str, Any]:
-    """Return commit, Python and versions of a side; null where its Python does not say them."""
-    code, said = run_in_tree([str(side.python), "-c", VERSIONS, *PACKAGES], side, {}, SECONDS_TO_SAY)
-    versions = json.loads(said) if code == 0 else None
+    """Return commit, Python and versions of a side: null for a missing package, or if its Python says anything else."""
+    code, said = run_in_tree([str(side.python), "-c", VERSIONS, *PACKAGES], side, {}, VERSION_SECONDS)
+    try:
+        versions = json.loads(said) if code == 0 else None
+    except ValueError:
+        versions = None
     return {"commit": side.commit, "python": str(side.python), "versions": versions}
 
 

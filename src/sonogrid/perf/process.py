@@ -38,6 +38,8 @@ PASSED_ON = frozenset(
     )
 )
 """Environment variables that a side sees: no token, no file of a CI job, no setting of Python."""
+MEMORY = Path("/dev/shm")
+"""A folder in memory, where the system has one."""
 LARGEST_OUTPUT = 1_000_000_000
 """Bytes that the benchmarks of one process write at most."""
 LONGEST = 300
@@ -140,10 +142,13 @@ def temporary_tree(within: str | None = None) -> Iterator[Path]:
 
 
 def left_over() -> list[Path]:
-    """Return the temporary folders of gates that were killed: their processes no longer exist on this machine."""
-    places = {Path(tempfile.gettempdir()), Path(memory_folder() or tempfile.gettempdir())}
+    """Return the temporary folders of gates that were killed: no process that this one sees has their number."""
     found = []
-    for folder in (folder for place in sorted(places) for folder in sorted(place.glob(f"{PREFIX}*-*"))):
+    for folder in (
+        folder
+        for place in sorted({Path(tempfile.gettempdir()), MEMORY})
+        for folder in sorted(place.glob(f"{PREFIX}*-*"))
+    ):
         number = folder.name.removeprefix(PREFIX).partition("-")[0]
         if number.isdecimal() and not _is_running(int(number)):
             found.append(folder)
@@ -163,9 +168,8 @@ def _is_running(process: int) -> bool:
 
 def memory_folder() -> str | None:
     """Return a folder in memory for what benchmarks write, as disks differ from moment to moment; None if none is."""
-    memory = Path("/dev/shm")
-    usable = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > LARGEST_OUTPUT
-    return str(memory) if usable else None
+    usable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > LARGEST_OUTPUT
+    return str(MEMORY) if usable else None
 
 
 def run_in_tree(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,7 +88,7 @@ def printable(text: str) -> str:
     """Return text that does nothing to a terminal or a CI log: names and reasons come from a contributor's code."""
     shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
     # In a log of GitHub, "::" and "##[" begin commands.
-    return shown.replace("::", ": :").replace("##[", "## [") if os.environ.get("GITHUB_ACTIONS") else shown
+    return re.sub(r":(?=:)", ": ", shown).replace("##[", "## [") if os.environ.get("GITHUB_ACTIONS") else shown
 
 
 def page_notes(page: Page) -> list[str]:
@@ -96,7 +97,8 @@ def page_notes(page: Page) -> list[str]:
     plan = page.plan
     found.append(
         f"Limits are one-sided. Identical code: any benchmark is called slower in at most {plan.slower:.0%} of runs. "
-        f"A loss beyond {plan.margin:.0%} of a benchmark: not slower in at most {plan.not_slower:.0%}."
+        f"A loss beyond {plan.margin:.0%} of a benchmark: not slower, or within the margin, in at most"
+        f" {plan.not_slower:.0%}."
     )
     reasons: dict[str, list[str]] = {}
     for row in page.rows:
@@ -121,7 +123,8 @@ def page_notes(page: Page) -> list[str]:
     for row in slower[:MOST_WITNESSES]:
         found += _about_witness(row)
     if len(slower) > MOST_WITNESSES:
-        found.append(f"Profiles of {len(slower) - MOST_WITNESSES} more are in compare.md and compare.json.")
+        others = _listed(row.name for row in slower[MOST_WITNESSES:])
+        found.append(f"compare.md and compare.json also have the profiles of {others}.")
     return found
 
 
@@ -163,7 +166,8 @@ def _about_witness(row: Compared) -> list[str]:
     said = [f"Instructions of {row.name}: {text}."]
     for side, rows in row.witness["profiles"].items():
         top = "; ".join(f"{one['function']} {one['ms']:.2f} ms" for one in rows[:3])
-        said.append(f"Profile of {row.name} on {side}: {top or 'none'}.")
+        missing = row.witness.get("not_profiled", {}).get(side, "")
+        said.append(f"Profile of {row.name} on {side}: {top or f'none ({missing})' if missing else top or 'none'}.")
     return said
 
 

@@ -21,7 +21,11 @@ from sonogrid.problems import Problem, Problems
 LOCK = "envs/requirements.lock"
 PROTOCOL_FILE = "src/sonogrid/perf/measuring.py"
 """A commit without it has no suite that can be compared."""
-SUITE_FILES = (PROTOCOL_FILE, "tests/benchmark")
+SUITE_FILES = (
+    *(PROTOCOL_FILE, "tests/benchmark", "tests/burned_in.py", "tests/dicoms.py", "tests/dummy_study.py"),
+    *("tests/grids.py", "tests/unit/audit/audit_study.py"),
+)
+"""What decides what a benchmark measures, and how."""
 NAMES = ("base", "head")
 SPARE_BYTES = 500_000_000
 ENVIRONMENT_BYTES = 9_000_000_000
@@ -128,7 +132,7 @@ def _refuse_uncommitted(head: str, repository: Path, written: Sequence[Path], pr
     top = repository.resolve()
     inside = (path.resolve() for path in written if path.resolve().is_relative_to(top))
     left_out = [f":(exclude,literal){path.relative_to(top)}" for path in inside]
-    changed = (_tried(repository, "status", "--porcelain", "--", ".", *left_out) or "").splitlines()
+    changed = _git(repository, "status", "--porcelain", "--untracked-files=normal", "--", ".", *left_out).splitlines()
     if changed:
         names = ", ".join(line[2:].strip() for line in changed[:SHOWN]) + (", ..." if len(changed) > SHOWN else "")
         remedy = "Commit or stash them: only commits are measured"

@@ -49,13 +49,17 @@ def witnesses(
     `nodes`: benchmark -> side -> node id, the largest loss first: instructions of the first MOST_COUNTED are counted.
     """
     sides = {"base": base, "head": head}
-    profiles = {
-        key: _profiles(side, [own[key] for own in nodes.values()], suite) for key, side in sides.items() if nodes
-    }
+    profiles, failed = {}, {}
+    for key, side in sides.items() if nodes else ():
+        profiles[key], failed[key] = _profiles(side, [own[key] for own in nodes.values()], suite)
     program, reason = counter(asked)
     found = {}
     for place, (name, own) in enumerate(nodes.items()):
-        said: dict[str, Any] = {"profiles": {key: profiles[key].get(name, []) for key in sides}, "counted_by": program}
+        said: dict[str, Any] = {
+            "profiles": {key: profiles[key].get(name, []) for key in sides},
+            "not_profiled": {key: failed[key].get(name, failed[key].get("", "")) for key in sides},
+            "counted_by": program,
+        }
         if program and place >= MOST_COUNTED:
             said |= {"instructions": None, "not_counted": f"only those of the {MOST_COUNTED} largest losses are"}
         elif program:
@@ -66,16 +70,17 @@ def witnesses(
     return found
 
 
-def _profiles(side: Side, nodes: Sequence[str], suite: str) -> dict[str, list[dict[str, Any]]]:
-    """Return, by benchmark, the functions with most own time, in ms; a benchmark that fails now is not there."""
+def _profiles(side: Side, nodes: Sequence[str], suite: str) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """Return, by benchmark, the functions with most own time, in ms, and why it has none; that of all is under ""."""
     outcome = run_process(side, suite, nodes, {PROFILE: "1"}, ["--benchmark-cprofile=tottime"])
-    return {
+    profiles = {
         name: [
             row | {"function": _short(row["function"], side)}
             for row in sorted(found.profile, key=lambda row: -row["ms"])[:FUNCTIONS]
         ]
         for name, found in outcome.measured.items()
     }
+    return profiles, {"": outcome.failed, **outcome.broken}
 
 
 def _counted(program: str, sides: Mapping[str, Side], nodes: Mapping[str, str], suite: str) -> dict[str, Any]:

@@ -47,13 +47,14 @@ def test_exit_codes_of_the_job(
         command, cwd=tmp_path, env=os.environ | {"MAY_CHANGE": labelled}, capture_output=True, check=False
     )
     assert run.returncode == code
-    assert (b"::warning::" in run.stdout) == (said in (4, 6))
+    assert (b"::warning::" in run.stdout) == (said == 6)
 
 
-def test_benchmarks_that_were_not_compared_are_a_warning(steps: list[dict[str, str]], tmp_path: Path) -> None:
+def test_benchmarks_without_a_verdict_are_a_warning(steps: list[dict[str, str]], tmp_path: Path) -> None:
     script = next(step["run"] for step in steps if "perf compare" in step.get("run", ""))
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     stub = tmp_path / ".venv" / "bin" / "sonogrid"
+    # Its page has a benchmark that could not be told as well.
     made = replace(MADE, only_base=("gone",))
     (tmp_path / "page.md").write_text(page_markdown(replace(PAGE, comparison=made)), encoding="utf-8")
     stub.write_text("#!/bin/sh\nmkdir .benchmarks; cp page.md .benchmarks/compare.md\n")
@@ -63,6 +64,7 @@ def test_benchmarks_that_were_not_compared_are_a_warning(steps: list[dict[str, s
         command, cwd=tmp_path, env=os.environ | {"MAY_CHANGE": "false"}, capture_output=True, check=False
     )
     assert run.returncode == 0 and b"::warning::Some benchmarks are gone" in run.stdout
+    assert b"::warning::The machine was too noisy" in run.stdout
 
 
 def test_the_job_has_both_commits(steps: list[dict[str, str]]) -> None:

@@ -141,6 +141,22 @@ def test_files_are_written_and_old_ones_never_stay(project: Project) -> None:
     assert "is not a commit in this repository" in (out / "compare.md").read_text()
 
 
+def test_a_python_that_says_other_things_has_no_versions(project: Project) -> None:
+    project.commit({"src/sitecustomize.py": "print('hello')\n"})
+    page = gate(project, base="HEAD", with_laws=False)
+    assert page.circumstances["head"]["versions"] is None and page.exit is Exit.NOT_SLOWER
+
+
+def test_losses_stay_where_they_cannot_be_profiled(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    project.commit(speed({"a": 0.012, "b": 0.02}))
+    monkeypatch.setattr(gate_module, "witnesses", full)
+    page = gate(project, with_laws=False)
+    assert page.exit is Exit.SLOWER and "Losses were not profiled: No space left on device." in page.remarks
+
+
 def test_the_command_ends_with_the_code_of_the_verdict(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

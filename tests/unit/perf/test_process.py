@@ -117,11 +117,13 @@ def test_what_a_killed_gate_left_is_found_and_that_of_a_running_one_is_not(
 ) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    monkeypatch.setattr(process, "memory_folder", lambda: None)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for number in (ended.pid, os.getpid(), 1, "x", 10**30):
-        (tmp_path / f"{PREFIX}{number}-abc").mkdir()
-    assert left_over() == [tmp_path / f"{PREFIX}{ended.pid}-abc"]
+    places = [tmp_path / "memory", tmp_path / "temporary"]
+    monkeypatch.setattr(process, "MEMORY", places[0])
+    monkeypatch.setattr(tempfile, "tempdir", str(places[1]))
+    for place in places:
+        for number in (ended.pid, os.getpid(), 1, "x", 10**30):
+            (place / f"{PREFIX}{number}-abc").mkdir(parents=True)
+    assert left_over() == [place / f"{PREFIX}{ended.pid}-abc" for place in places]
 
 
 def test_two_benchmarks_of_one_name_measure_nothing(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ from unit.perf.tiny_project import Project, speed, tiny_project
 import sonogrid
 from sonogrid.perf import sides
 from sonogrid.perf.process import run_in_tree
-from sonogrid.perf.sides import PROTOCOL_FILE, is_installed, remarks, top_of, two_sides
+from sonogrid.perf.sides import PROTOCOL_FILE, SUITE_FILES, is_installed, remarks, top_of, two_sides
 from sonogrid.perf.verdicts import CouldNotMeasureError
 
 
@@ -235,3 +236,16 @@ def test_remarks_on_two_commits(project: Project) -> None:
     project.commit({"tests/benchmark/test_more.py": ""})
     with two_sides("HEAD~1", "HEAD", project.folder) as (base, head):
         assert remarks(base, head, project.folder) == ["The suite itself differs: tests/benchmark/test_more.py."]
+
+
+def test_every_file_that_the_suite_is_made_of_is_told_if_it_changes() -> None:
+    """Helpers of tests that benchmarks import are part of the suite."""
+    tests = Path(__file__).parents[2]
+    imported = set()
+    for file in (tests / "benchmark").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            imported |= {name for name in names if name and (tests / f"{name.replace('.', '/')}.py").is_file()}
+    assert imported
+    assert {f"tests/{name.replace('.', '/')}.py" for name in imported} <= set(SUITE_FILES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,10 @@ from tools.study_perf import (
     write_page,
     write_recording,
 )
+from unit.perf.fake_sides import measured
 
 from sonogrid.perf.limits import Plan
+from sonogrid.perf.process import Outcome
 from sonogrid.perf.verdicts import GateVerdict
 
 PLAN = Plan(looks=(16, 24), shares=(0.5, 0.5))
@@ -37,7 +40,7 @@ def recording(pairs: int = 60, seed: int = 1) -> pd.DataFrame:
     """Times of identical code, lognormal around 10 ms."""
     draws = np.random.default_rng(seed)
     return pd.DataFrame(
-        {"pair": pair, "position": position, "elsewhere": 0.0, "benchmark": name}
+        {"pair": pair, "position": position, "elsewhere": 0.0, "commit": "abc", "benchmark": name}
         | dict.fromkeys(study_perf.STATISTICS, 0.01 * np.exp(noise / np.sqrt(2) * draws.standard_normal()))
         for pair in range(pairs)
         for position in (0, 1)
@@ -112,12 +115,51 @@ def test_recordings_are_read_as_they_were_written(tmp_path: Path, monkeypatch: p
     assert [file.name for file in tmp_path.iterdir()] == ["idle.csv.xz"]
 
 
+def test_a_recording_goes_on_until_enough_pairs_are_idle_and_ends_if_none_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_perf, "FOLDER", tmp_path)
+    busy = iter([0.0, 0.1, 0.1, 0.2, 0.2, 2.0, 2.0, 2.1, *[2.1] * 40])
+    monkeypatch.setattr(study_perf, "_cpu_elsewhere", lambda: next(busy))
+    monkeypatch.setattr(study_perf, "run_process", lambda *_, **__: Outcome({"a": measured("a")}))
+    monkeypatch.setattr(study_perf, "_commit", lambda: "abc")
+    study_perf.record("idle", 3)
+    table = read_recording("idle")
+    # The second pair had other work beside it.
+    assert sorted(set(table["pair"])) == [0, 1, 2, 3] and set(table["commit"]) == {"abc"}
+    assert study_perf.pairs_of_condition(table, "idle")["pair"].nunique() == 3
+    study_perf.record("idle", 3)
+    assert len(read_recording("idle")) == len(table)
+    monkeypatch.setattr(study_perf, "_commit", lambda: "def")
+    with pytest.raises(RuntimeError, match="of another commit"):
+        study_perf.record("idle", 4)
+    monkeypatch.setattr(study_perf, "_commit", lambda: "abc")
+    seconds = iter(range(1000))
+    monkeypatch.setattr(study_perf, "_cpu_elsewhere", lambda: float(next(seconds)) * 5)
+    with pytest.raises(RuntimeError, match="1 idle pairs are missing"):
+        study_perf.record("idle", 4)
+
+
+def test_a_recording_of_two_suites_has_no_rates() -> None:
+    table = recording(4)
+    with pytest.raises(ValueError, match="benchmarks changed during the recording"):
+        log_ratios(table[~(table["pair"].eq(2) & table["benchmark"].eq("quiet"))], "least")
+
+
+def test_noise_includes_what_the_second_process_always_does() -> None:
+    table = recording(40)
+    second = table["position"].eq(1) & table["benchmark"].eq("quiet")
+    table.loc[second, ["least", "mean"]] *= np.exp(0.1)
+    found = replay(table, PLAN, runs=2).rates.set_index("benchmark")["noise"]
+    assert found["quiet"].iloc[0] == pytest.approx(0.1, abs=0.01)
+
+
 def test_idle_pairs_with_other_work_beside_them_are_left_out() -> None:
     table = recording(4)
     busy = table["pair"].eq(2) & table["position"].eq(1)
     table.loc[busy, "elsewhere"] = 1.0
-    assert sorted(set(study_perf.undisturbed(table, "idle")["pair"])) == [0, 1, 3]
-    assert sorted(set(study_perf.undisturbed(table, "loaded")["pair"])) == [0, 1, 2, 3]
+    assert sorted(set(study_perf.pairs_of_condition(table, "idle")["pair"])) == [0, 1, 3]
+    assert sorted(set(study_perf.pairs_of_condition(table, "loaded")["pair"])) == [0, 1, 2, 3]
 
 
 def test_the_page_takes_new_tables_between_its_marks(
@@ -148,8 +190,10 @@ def test_the_figure_is_drawn(replayed: study_perf.Replayed, tmp_path: Path, monk
 def test_the_shipped_page_has_a_place_for_every_table_and_says_the_same_of_the_plan() -> None:
     text = study_perf.PAGE.read_text(encoding="utf-8")
     assert re.findall(r"<!-- (\w+) -->\n.+?<!-- end -->", text, re.DOTALL) == ["runs", "rates", "planted"]
-    plan, looks = Plan(), ", ".join(map(str, Plan().looks))
+    plan = Plan()
     first, second, last = plan.looks[0], plan.looks[1], plan.looks[-1]
-    assert f"after {looks} pairs" in text or f"after {first}, {second}, ... {last} pairs" in text
+    assert len({late - early for early, late in pairwise(plan.looks)}) == 1, "the page says what the step is"
+    assert f"after {first}, {second}, ... {last} pairs" in text
     assert f"at most {plan.slower:.0%} of runs" in text and f"at most {plan.not_slower:.0%} of runs" in text
-    assert f"takes {last} consecutive pairs" in text
+    assert f"takes {last}\nsuccessive pairs" in text
+    assert f"less\nthan {study_perf.MOST_ELSEWHERE:g} CPU second per process" in text

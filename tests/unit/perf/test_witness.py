@@ -11,8 +11,8 @@ from unit.perf.tiny_project import Project, tiny_project
 
 from sonogrid.perf import witness as witness_module
 from sonogrid.perf.choices import INSTRUCTIONS
-from sonogrid.perf.process import Side
-from sonogrid.perf.witness import COUNTS, MOST_COUNTED, counter, witnesses
+from sonogrid.perf.process import Outcome, Side
+from sonogrid.perf.witness import COUNTS, counter, witnesses
 
 # What perf 6.1 and valgrind 3.19 write.
 PERF_SAYS = "# started on Wed Nov 25 12:00:00 2026\n\n123456789,,instructions:u,1000000,100.00,,\n"
@@ -106,7 +106,7 @@ def test_every_loss_has_profiles_from_one_process_per_side_and_the_largest_have_
     monkeypatch.setattr(witness_module, "run_process", counted)
     monkeypatch.setattr(witness_module, "counter", lambda asked: ("perf", ""))
     monkeypatch.setattr(witness_module, "_instructions", lambda *_: 7.0)
-    monkeypatch.setattr(witness_module, "MOST_COUNTED", MOST_COUNTED - 4)
+    monkeypatch.setattr(witness_module, "MOST_COUNTED", 1)
     side = Side("head", "", project.folder, Path(sys.executable))
     names = ["speed[b]", "speed[a]"]
     nodes = {name: dict.fromkeys(("base", "head"), f"tests/benchmark/test_speed.py::test_{name}") for name in names}
@@ -122,3 +122,15 @@ def test_nothing_runs_without_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(witness_module, "run_process", lambda *_, **__: pytest.fail("ran"))
     side = Side("head", "", Path(), Path(sys.executable))
     assert witnesses({}, side, side, "fast", "none") == {}
+
+
+def test_why_a_profile_is_missing_is_said(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = {
+        "base": Outcome(failed="did not end in time"),
+        "head": Outcome({}, {"speed[a]": "AssertionError: broken"}),
+    }
+    monkeypatch.setattr(witness_module, "run_process", lambda side, *_: outcomes[side.name])
+    base, head = (Side(name, "", project.folder, Path(sys.executable)) for name in ("base", "head"))
+    found = witnesses({"speed[a]": {"base": "a", "head": "a"}}, base, head, "fast", "none")["speed[a]"]
+    assert found["profiles"] == {"base": [], "head": []}
+    assert found["not_profiled"] == {"base": "did not end in time", "head": "AssertionError: broken"}
