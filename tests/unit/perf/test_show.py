@@ -140,9 +140,7 @@ def test_counted_instructions_are_a_ratio() -> None:
     assert "2e+09 -> 2.2e+09 per call (x 1.100), by perf" in "\n".join(page_notes(page))
 
 
-HOSTILE = (
-    "a|<b>@all [x](http://y) `z` #1 *b* _i_ ~s~ !c \\|\x1b[31m ::stop-commands::x ##[y] :::a::: www.a.example"
-)
+HOSTILE = "a|<b>@all [x](http://y) `z` #1 *b* _i_ ~s~ !c \\|\x1b[31m ::stop-commands::x ##[y] :::a::: www.a.example"
 
 
 def with_name(name: str) -> Page:
